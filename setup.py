@@ -34,7 +34,7 @@ class CMakeBuild(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-            raise SystemExit("building adanns needs Python's C headers (Debian and Ubuntu: apt-get install python3-dev)")
+            raise SystemExit("building adanns needs Python's C headers (on Debian: apt-get install python3-dev)")
         # Named by Python and not by self.build_temp, which is a new temporary folder for an editable install.
         build_folder = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
         cmake = build_tool("cmake")
