@@ -1,0 +1,123 @@
+// The views of one index, bundled once, and the search over them.
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "core/search.h"
+
+namespace adanns::bindings {
+namespace {
+
+CodeView code_of(const py::tuple& code) {
+    const auto blocks = code[1].cast<Array<uint8_t>>();
+    CodeView view;
+    view.dims = code[0].cast<int>();
+    view.blocks = blocks.data();
+    view.block_bytes = blocks.shape(1);
+    view.scales = span_of(code[2].cast<Array<float>>());
+    view.offsets = span_of(code[3].cast<Array<float>>());
+    require(blocks.ndim() == 2 && view.block_bytes == coded_bytes(view.dims) * kBlockRows, "code blocks have the wrong size");
+    require(static_cast<int>(view.scales.size()) == view.dims && static_cast<int>(view.offsets.size()) == view.dims,
+            "a code has one scale and one offset per dimension");
+    return view;
+}
+
+TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t rows) {
+    TermsView view;
+    view.ladder = span_of(ladder.cast<Array<int32_t>>());
+    if (terms.is_none()) return view;
+    const auto values = terms.cast<Array<float>>();
+    require(values.ndim() == 2 && values.shape(0) == static_cast<py::ssize_t>(view.ladder.size()) &&
+                values.shape(1) >= rows + kBlockRows,
+            "row terms are (rungs, rows + 16 at least)");
+    view.values = values.data();
+    view.stride = values.shape(1);
+    return view;
+}
+
+// Holds the arrays alive beside the views of them.
+struct PyIndexView {
+    PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes, const py::object& terms,
+                const Array<int64_t>& ids, const py::object& code, const py::object& lists)
+        : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists)) {
+        view.metric = metric_of(metric);
+        view.rows = ids.size();
+        view.ids = span_of(ids);
+        view.dims = ladder.data()[ladder.size() - 1];
+        view.planes = planes_of(planes);
+        for (const py::handle plane : planes)
+            require(plane.cast<py::tuple>()[2].cast<py::array>().shape(0) == view.rows, "planes hold one row per id");
+        view.terms = terms_of(ladder, terms, view.rows);
+        require(terms.is_none() == (view.metric == Metric::inner_product), "l2 and cosine need row terms");
+        const int64_t whole[] = {0, view.rows};
+        view.block_offsets = block_offsets_of({whole, 2});
+        if (!lists.is_none()) {
+            const auto parts = lists.cast<py::tuple>();
+            ListsView own;
+            own.offsets = span_of(parts[0].cast<Array<int64_t>>());
+            require(own.offsets.size() >= 2 && own.offsets.back() == view.rows, "list offsets end at the number of rows");
+            for (std::size_t i = 1; i < own.offsets.size(); i++)
+                require(own.offsets[i - 1] <= own.offsets[i], "list offsets do not descend");
+            own.centroids = code_of(parts[1].cast<py::tuple>());
+            own.centroid_terms = terms_of(parts[2], parts[3], own.count());
+            view.block_offsets = block_offsets_of(own.offsets);
+            view.lists = own;
+        }
+        if (!code.is_none()) {
+            view.code = code_of(code.cast<py::tuple>());
+            const auto blocks = code.cast<py::tuple>()[1].cast<py::array>();
+            require(blocks.shape(0) == view.block_offsets.back(), "there is one code block per 16 rows of a list");
+        }
+    }
+
+    py::tuple arrays;
+    IndexView view;
+};
+
+py::tuple search_index(const PyIndexView& index, const Array<float>& queries, int64_t k, int scan_dims, bool coded,
+                       int probe_count, int routing_dims, const std::vector<std::pair<int, int64_t>>& stages, int threads,
+                       const std::optional<Array<float>>& routing_queries) {
+    const Array<float>& routing = routing_queries ? *routing_queries : queries;
+    const int64_t count = queries.shape(0);
+    SearchPlan plan;
+    plan.k = k;
+    plan.scan_dims = scan_dims;
+    plan.coded = coded;
+    plan.probe_count = probe_count;
+    plan.routing_dims = routing_dims;
+    plan.threads = threads;
+    for (const auto& [dims, keep] : stages) plan.stages.push_back({dims, keep});
+
+    Array<float> distances({count, k});
+    Array<int64_t> ids({count, k});
+    Array<int32_t> counts(count);
+    SearchOutput output{distances.mutable_data(), ids.mutable_data(), counts.mutable_data(), 0, {}};
+    int64_t bad_query = -1, bad_routing = -1;
+    const float* query_data = queries.data();
+    const float* routing_data = routing.data();
+    const int64_t dims = queries.shape(1), routing_stride = routing.shape(1);
+    {
+        const py::gil_scoped_release release;
+        bad_query = first_not_finite({query_data, false, count, dims, dims}, 1);
+        if (routing_queries) bad_routing = first_not_finite({routing_data, false, count, routing_stride, routing_stride}, 1);
+        if (bad_query < 0 && bad_routing < 0)
+            search(index.view, plan, query_data, dims, routing_data, routing_stride, count, output);
+    }
+    if (bad_query >= 0) throw py::value_error("queries: row " + std::to_string(bad_query) + " holds NaN or infinity");
+    if (bad_routing >= 0) throw py::value_error("routing_queries: row " + std::to_string(bad_routing) + " holds NaN or infinity");
+    return py::make_tuple(distances, ids, counts, output.scanned, output.rescored);
+}
+
+}  // namespace
+
+void bind_index(py::module_& module) {
+    py::class_<PyIndexView>(module, "IndexView", "Views of one index's arrays, bundled once; keeps the arrays alive.")
+        .def(py::init<const std::string&, const Array<int32_t>&, const py::list&, const py::object&, const Array<int64_t>&,
+                      const py::object&, const py::object&>(),
+             py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
+             py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"))
+        .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"), py::arg("coded"),
+             py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
+             py::arg("routing_queries").noconvert() = py::none());
+}
+
+}  // namespace adanns::bindings

@@ -1,0 +1,72 @@
+// Views of one index's arrays: what every stage reads and none owns.
+//
+// Conventions, stated once:
+//   - row-major: element (row, dim) of a plane is at rows[row * stride + dim]; strides are in elements, multiples of 16;
+//   - distances and keys ascend: smaller is nearer; ids are int64; sizes are in rows, not bytes;
+//   - a prefix of p dimensions is dims [0, p); a rung is a prefix length that is on the ladder;
+//   - row terms, one float per row and rung: l2 |x_p|^2, cosine 1 / |x_p| (0 for a zero prefix), inner product none.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "span.h"
+
+namespace adanns {
+
+enum class Metric { l2, inner_product, cosine };
+enum class ScalarType { float32, float16, int8 };
+
+// One band or a few neighbouring ones: dims [first_dim, first_dim + dims) of every row.
+struct PlaneView {
+    int first_dim = 0;
+    int dims = 0;
+    ScalarType type = ScalarType::float32;
+    const void* rows = nullptr;
+    int64_t stride = 0;
+    Span<const float> scales, offsets;  // int8 only: value = offsets[d] + scales[d] * code
+};
+
+// int8 codes of a prefix in blocks of 16 rows x 4 dims (layout: kernel_table.h). Under cosine the coded prefix is normalised.
+struct CodeView {
+    int dims = 0;
+    const uint8_t* blocks = nullptr;
+    int64_t block_bytes = 0;
+    Span<const float> scales, offsets;
+};
+
+// One row of `count` terms per rung; `stride` leaves room for reads of whole vectors at the end.
+struct TermsView {
+    Span<const int32_t> ladder;
+    const float* values = nullptr;
+    int64_t stride = 0;
+
+    const float* at(int dims) const;  // of the rung `dims`; nullptr where the metric has no terms
+};
+
+// Rows in stored order: list l holds rows [offsets[l], offsets[l + 1]) and code blocks from block_offsets[l] on.
+struct ListsView {
+    Span<const int64_t> offsets;
+    CodeView centroids;
+    TermsView centroid_terms;
+
+    int64_t count() const { return static_cast<int64_t>(offsets.size()) - 1; }
+};
+
+struct IndexView {
+    Metric metric = Metric::l2;
+    int64_t rows = 0;
+    int dims = 0;
+    std::vector<PlaneView> planes;
+    TermsView terms;
+    Span<const int64_t> ids;
+    std::optional<CodeView> code;
+    std::optional<ListsView> lists;
+    std::vector<int64_t> block_offsets;  // first code block of each list (one list of all rows where there are none)
+};
+
+// Blocks do not straddle lists: each list starts a new one.
+std::vector<int64_t> block_offsets_of(Span<const int64_t> list_offsets);
+
+}  // namespace adanns

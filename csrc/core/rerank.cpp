@@ -1,0 +1,153 @@
+#include "rerank.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <tuple>
+
+namespace adanns {
+namespace {
+
+// What is known of each candidate: the dot of the scanned prefix and the dot of the bands read since.
+struct Candidates {
+    int64_t count = 0;
+    std::vector<float> keys, scan_dots, band_dots, spare;
+    std::vector<uint32_t> rows, positions, spare_rows;
+
+    void resize(int64_t size) {
+        count = size;
+        const auto room = static_cast<std::size_t>(size + kBlockRows);  // kernels write whole vectors
+        for (auto* floats : {&keys, &scan_dots, &band_dots, &spare}) floats->resize(room);
+        for (auto* numbers : {&rows, &positions, &spare_rows}) numbers->resize(room);
+    }
+
+    void keep_best(int64_t keep) {
+        if (count <= keep) return;
+        std::iota(positions.begin(), positions.begin() + count, 0u);
+        kernels().select_smallest(keys.data(), positions.data(), count, keep);
+        for (auto* floats : {&scan_dots, &band_dots}) {
+            for (int64_t i = 0; i < keep; i++) spare[index(i)] = (*floats)[positions[index(i)]];
+            floats->swap(spare);
+        }
+        for (int64_t i = 0; i < keep; i++) spare_rows[index(i)] = rows[positions[index(i)]];
+        rows.swap(spare_rows);
+        count = keep;
+    }
+
+    static std::size_t index(int64_t i) { return static_cast<std::size_t>(i); }
+};
+
+// The dot products behind the scan's keys, so that later stages add to them. Both keys and terms are kept in float, so this
+// is exact to rounding.
+void recover_dots(const IndexView& view, const RerankPlan& plan, Candidates& candidates) {
+    const float* terms = view.terms.at(plan.scan_dims);
+    const float* code_terms = plan.coded ? view.terms.at(view.code->dims) : nullptr;
+    for (int64_t i = 0; i < candidates.count; i++) {
+        const auto at = static_cast<std::size_t>(i);
+        const uint32_t row = candidates.rows[at];
+        float dot = -candidates.keys[at];
+        if (view.metric == Metric::l2) dot = 0.5f * (dot + terms[row]);
+        if (view.metric == Metric::cosine) {
+            // A key at the code's own dims is of the normalised row, any other was divided by the norm at the scan's dims.
+            const float inverse = plan.coded && plan.scan_dims == view.code->dims ? code_terms[row] : terms[row];
+            dot = inverse > 0 ? dot / inverse : 0.0f;
+        }
+        candidates.scan_dots[at] = dot;
+        candidates.band_dots[at] = 0;
+    }
+}
+
+void score(const IndexView& view, int dims, Candidates& candidates) {
+    const float* terms = view.terms.at(dims);
+    for (int64_t i = 0; i < candidates.count; i++) {
+        const auto at = static_cast<std::size_t>(i);
+        const float dot = candidates.scan_dots[at] + candidates.band_dots[at];
+        switch (view.metric) {
+            case Metric::l2: candidates.keys[at] = terms[candidates.rows[at]] - 2.0f * dot; break;
+            case Metric::inner_product: candidates.keys[at] = -dot; break;
+            case Metric::cosine: candidates.keys[at] = -dot * terms[candidates.rows[at]]; break;
+        }
+    }
+}
+
+float squared_norm(const float* query, int dims) {
+    double sum = 0;
+    for (int dim = 0; dim < dims; dim++) sum += static_cast<double>(query[dim]) * query[dim];
+    return static_cast<float>(sum);
+}
+
+// What the query adds to every key of its own: |q|^2 under l2, the factor 1 / |q| under cosine.
+float distance_of(Metric metric, float key, float squared_query_norm) {
+    switch (metric) {
+        case Metric::l2: return std::max(0.0f, key + squared_query_norm);
+        case Metric::inner_product: return key;
+        case Metric::cosine: return squared_query_norm > 0 ? 1.0f + key / std::sqrt(squared_query_norm) : 1.0f;
+    }
+    return key;
+}
+
+int64_t write_nearest(const IndexView& view, int dims, const float* query, Candidates& candidates, int64_t k,
+                      float* distances, int64_t* ids) {
+    static thread_local std::vector<std::pair<float, int64_t>> order;
+    order.clear();
+    const float norm = squared_norm(query, dims);
+    for (int64_t i = 0; i < candidates.count; i++) {
+        const auto at = static_cast<std::size_t>(i);
+        order.emplace_back(distance_of(view.metric, candidates.keys[at], norm), view.ids[candidates.rows[at]]);
+    }
+    const int64_t found = std::min(k, candidates.count);
+    std::partial_sort(order.begin(), order.begin() + found, order.end());
+    for (int64_t i = 0; i < found; i++) std::tie(distances[i], ids[i]) = order[static_cast<std::size_t>(i)];
+    std::fill(distances + found, distances + k, std::numeric_limits<float>::infinity());
+    std::fill(ids + found, ids + k, int64_t{-1});
+    return found;
+}
+
+}  // namespace
+
+RerankPlan::RerankPlan(const IndexView& view, int scan_dims, bool coded, const std::vector<RerankStage>& stages)
+    : scan_dims(scan_dims), coded(coded), scanned(range_of(view, 0, scan_dims)) {
+    int from = scan_dims;
+    bool exact = !coded;
+    for (const RerankStage& stage : stages) {
+        const bool restore = !exact && (stage.dims == scan_dims || &stage == &stages.back());
+        steps.push_back({stage.dims, stage.keep, range_of(view, from, stage.dims), restore});
+        exact = exact || restore;
+        from = stage.dims;
+    }
+}
+
+int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, Shortlist& shortlist, int64_t k,
+               float* distances, int64_t* ids, int64_t* rescored) {
+    static thread_local Candidates candidates;
+    static thread_local std::vector<float> folded;
+    shortlist.cut();
+    candidates.resize(shortlist.count());
+    std::copy_n(shortlist.keys(), candidates.count, candidates.keys.begin());
+    std::copy_n(shortlist.rows(), candidates.count, candidates.rows.begin());
+    if (plan.steps.empty()) return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
+
+    recover_dots(view, plan, candidates);
+    const auto add_range = [&](const DimRange& range, std::vector<float>& dots) {
+        folded.resize(static_cast<std::size_t>(range.folded_dims));
+        const float constant = fold_query(range, query, folded.data());
+        gather_range(range, candidates.rows.data(), candidates.count, folded.data(), dots.data());
+        if (constant == 0.0f) return;
+        for (int64_t i = 0; i < candidates.count; i++) dots[static_cast<std::size_t>(i)] += constant;
+    };
+    for (std::size_t i = 0; i < plan.steps.size(); i++) {
+        const RerankPlan::Step& step = plan.steps[i];
+        candidates.keep_best(step.keep);
+        if (step.exact) {
+            std::fill(candidates.scan_dots.begin(), candidates.scan_dots.end(), 0.0f);
+            add_range(plan.scanned, candidates.scan_dots);
+        }
+        add_range(step.added, candidates.band_dots);
+        score(view, step.dims, candidates);
+        rescored[i] += candidates.count;
+    }
+    return write_nearest(view, plan.steps.back().dims, query, candidates, k, distances, ids);
+}
+
+}  // namespace adanns

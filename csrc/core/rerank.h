@@ -1,0 +1,39 @@
+// Rescore a shortlist rung by rung, adding only the bands not read before, and write the nearest k.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "folded_query.h"
+#include "index_view.h"
+#include "shortlist.h"
+
+namespace adanns {
+
+struct RerankStage {
+    int dims;      // prefix at which ...
+    int64_t keep;  // ... the best `keep` of the stage before are rescored
+};
+
+// The stages of a batch with the dims that each adds. Ranges point into the view, which must outlive the plan.
+struct RerankPlan {
+    RerankPlan(const IndexView& view, int scan_dims, bool coded, const std::vector<RerankStage>& stages);
+
+    struct Step {
+        int dims;
+        int64_t keep;
+        DimRange added;  // the bands between the stage before and this one
+        bool exact;      // from here on the coded dot of the scan is replaced by the dot of the planes
+    };
+    int scan_dims;
+    bool coded;
+    std::vector<Step> steps;
+    DimRange scanned;  // the scan's own prefix, read again where only its codes were
+};
+
+// Reads `shortlist`, writes k distances and ids (padded with +inf and -1), adds to rescored[step] the candidates each step
+// read. Returns how many results are real.
+int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, Shortlist& shortlist, int64_t k,
+               float* distances, int64_t* ids, int64_t* rescored);
+
+}  // namespace adanns

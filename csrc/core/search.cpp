@@ -1,0 +1,124 @@
+#include "search.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "route.h"
+#include "scan.h"
+#include "thread_pool.h"
+
+namespace adanns {
+namespace {
+
+// Queries scanned together: more share each row that is read, fewer keep the shortlists in the second-level cache.
+constexpr int64_t kTileQueries = 256;
+constexpr int64_t kMinRowsPerTask = 1 << 14;  // below this a thread costs more than it saves
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Batch {
+    const IndexView& view;
+    const SearchPlan& plan;
+    const float* queries;
+    int64_t query_stride;
+    ScanPlan scan;
+    RerankPlan rerank;
+    std::vector<int64_t> order;  // queries by nearest list, so that a tile's queries share lists
+    std::vector<int32_t> probes;
+    SearchOutput& output;
+
+    void finish(ScanTile& tile, int64_t first, int64_t* rescored) const {
+        for (int64_t slot = 0; slot < tile.count; slot++) {
+            const int64_t q = order[static_cast<std::size_t>(first + slot)];
+            output.counts[q] = static_cast<int32_t>(
+                adanns::rerank(view, rerank, queries + q * query_stride, tile.shortlists[static_cast<std::size_t>(slot)], plan.k,
+                               output.distances + q * plan.k, output.ids + q * plan.k, rescored));
+        }
+    }
+};
+
+ScanTile& thread_tile() {
+    static thread_local ScanTile tile;
+    return tile;
+}
+
+std::vector<int32_t> all_slots(int64_t count) {
+    std::vector<int32_t> slots(static_cast<std::size_t>(count));
+    std::iota(slots.begin(), slots.end(), 0);
+    return slots;
+}
+
+// Few queries over many rows: threads share the rows, and their shortlists are merged in row order.
+void search_split_rows(const Batch& batch, int64_t query_count, int64_t pieces, std::vector<int64_t>& rescored) {
+    const IndexView& view = batch.view;
+    const int64_t piece_rows = divide_up(divide_up(view.rows, pieces), kBlockRows) * kBlockRows;
+    std::vector<ScanTile> tiles(static_cast<std::size_t>(pieces));
+    const std::vector<int32_t> slots = all_slots(query_count);
+    parallel_for(pieces, batch.plan.threads, [&](int64_t piece) {
+        ScanTile& tile = tiles[static_cast<std::size_t>(piece)];
+        tile.prepare(view, batch.scan, batch.queries, batch.query_stride, batch.order.data(), query_count);
+        const int64_t begin = std::min(piece * piece_rows, view.rows), end = std::min(begin + piece_rows, view.rows);
+        if (begin < end) scan_rows(view, batch.scan, tile, slots.data(), query_count, begin, end, begin / kBlockRows);
+    });
+    for (int64_t slot = 0; slot < query_count; slot++)
+        for (std::size_t piece = 1; piece < tiles.size(); piece++) {
+            const auto at = static_cast<std::size_t>(slot);
+            tiles[0].shortlists[at].merge(tiles[piece].shortlists[at]);
+        }
+    batch.finish(tiles[0], 0, rescored.data());
+}
+
+}  // namespace
+
+void search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
+            const float* routing_queries, int64_t routing_stride, int64_t query_count, SearchOutput& output) {
+    const int64_t keep = plan.stages.empty() ? plan.k : plan.stages.front().keep;
+    Batch batch{view, plan, queries, query_stride, ScanPlan(view, plan.scan_dims, plan.coded, keep),
+                RerankPlan(view, plan.scan_dims, plan.coded, plan.stages), {}, {}, output};
+    batch.order.resize(static_cast<std::size_t>(query_count));
+    std::iota(batch.order.begin(), batch.order.end(), int64_t{0});
+    const bool routed = plan.probe_count > 0;
+    const int64_t probe_count = plan.probe_count;
+    output.scanned = routed ? 0 : query_count * view.rows;
+    output.rescored.assign(plan.stages.size(), 0);
+
+    if (routed) {
+        batch.probes.resize(static_cast<std::size_t>(query_count * probe_count));
+        nearest_lists(view, routing_queries, routing_stride, query_count, plan.routing_dims, plan.probe_count, plan.threads,
+                      batch.probes.data());
+        std::stable_sort(batch.order.begin(), batch.order.end(), [&](int64_t a, int64_t b) {
+            return batch.probes[static_cast<std::size_t>(a * probe_count)] < batch.probes[static_cast<std::size_t>(b * probe_count)];
+        });
+    }
+    const int64_t pieces = std::min<int64_t>(plan.threads, view.rows / kMinRowsPerTask);
+    if (!routed && query_count < plan.threads && pieces > 1)
+        return search_split_rows(batch, query_count, pieces, output.rescored);
+
+    const int64_t tile_queries = std::min(kTileQueries, divide_up(query_count, plan.threads));
+    const int64_t tiles = divide_up(query_count, std::max<int64_t>(1, tile_queries));
+    std::vector<SearchOutput> totals(static_cast<std::size_t>(tiles), SearchOutput{nullptr, nullptr, nullptr, 0, output.rescored});
+    const std::vector<int32_t> slots = all_slots(tile_queries);
+    parallel_for(tiles, plan.threads, [&](int64_t t) {
+        ScanTile& tile = thread_tile();
+        SearchOutput& total = totals[static_cast<std::size_t>(t)];
+        const int64_t first = t * tile_queries, count = std::min(tile_queries, query_count - first);
+        const int64_t* order = batch.order.data() + first;
+        tile.prepare(view, batch.scan, queries, query_stride, order, count);
+        if (routed) {
+            static thread_local std::vector<int32_t> probes;
+            probes.resize(static_cast<std::size_t>(count * probe_count));
+            for (int64_t slot = 0; slot < count; slot++)
+                std::copy_n(batch.probes.begin() + order[slot] * probe_count, probe_count, probes.begin() + slot * probe_count);
+            total.scanned = scan_lists(view, batch.scan, tile, probes.data(), plan.probe_count);
+        } else {
+            scan_rows(view, batch.scan, tile, slots.data(), count, 0, view.rows, 0);
+        }
+        batch.finish(tile, first, total.rescored.data());
+    });
+    for (const SearchOutput& total : totals) {
+        output.scanned += total.scanned;
+        for (std::size_t stage = 0; stage < output.rescored.size(); stage++) output.rescored[stage] += total.rescored[stage];
+    }
+}
+
+}  // namespace adanns

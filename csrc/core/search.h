@@ -1,0 +1,34 @@
+// The pipeline of every index: route -> scan -> rerank rung by rung -> top-k, one call for a whole batch.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "index_view.h"
+#include "rerank.h"
+
+namespace adanns {
+
+struct SearchPlan {
+    int64_t k = 0;
+    int scan_dims = 0;
+    bool coded = false;    // scan the int8 codes instead of the planes
+    int probe_count = 0;   // lists per query; 0 scans all rows
+    int routing_dims = 0;  // prefix of the centroids that is compared
+    std::vector<RerankStage> stages;
+    int threads = 1;
+};
+
+struct SearchOutput {
+    float* distances;  // (queries, k)
+    int64_t* ids;      // (queries, k)
+    int32_t* counts;   // (queries,)
+    int64_t scanned;   // rows scanned, summed over queries
+    std::vector<int64_t> rescored;  // candidates read by each stage, summed over queries
+};
+
+// `routing_queries` may be the queries themselves. Results do not depend on `threads` nor on how queries are batched.
+void search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
+            const float* routing_queries, int64_t routing_stride, int64_t query_count, SearchOutput& output);
+
+}  // namespace adanns
