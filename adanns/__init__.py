@@ -1,0 +1,34 @@
+"""adanns: retrieval for Matryoshka embeddings - few dimensions to route and scan, more to rerank.
+
+Conventions: vectors are row-major (rows, dims), float32 or float16; ids are int64; distances are float32 and ascend, smaller is
+nearer: l2 is the squared L2 distance, cosine is 1 - cos (at a prefix: of the renormalised prefix), ip is minus the inner
+product. Sizes are in rows, not bytes.
+"""
+
+from adanns import datasets, evaluate
+from adanns.errors import CorruptIndexError, DuplicateIdError, IncompatibleVersionError, NotBuiltError
+from adanns.indexes import ExactIndex, FunnelIndex, Index, IVFIndex, load
+from adanns.ladder import default_ladder
+from adanns.results import SearchResult, StageStats
+from adanns.training.kmeans import Clusters, train_kmeans
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Clusters",
+    "CorruptIndexError",
+    "DuplicateIdError",
+    "ExactIndex",
+    "FunnelIndex",
+    "IVFIndex",
+    "IncompatibleVersionError",
+    "Index",
+    "NotBuiltError",
+    "SearchResult",
+    "StageStats",
+    "datasets",
+    "default_ladder",
+    "evaluate",
+    "load",
+    "train_kmeans",
+]

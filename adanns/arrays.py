@@ -1,0 +1,161 @@
+"""The door: turn what users have into checked arrays. Below it nothing is checked twice."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from adanns.errors import DuplicateIdError
+from adanns.ladder import checked_rung
+
+Vectors: TypeAlias = NDArray[Any]  # float32 or float16 (rows, dims), rows contiguous
+Stages: TypeAlias = tuple[tuple[int, int], ...]
+
+CHUNK_ROWS = 1 << 16  # rows packed at a time: bounds the memory beside the index
+CACHE_LINE = 64
+LARGEST_COUNT = (1 << 31) - 1
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An uninitialised C-contiguous array that starts on a cache line, so that padded rows do too."""
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape)) * kind.itemsize
+    buffer = np.empty(size + CACHE_LINE, np.uint8)
+    start = -buffer.ctypes.data % CACHE_LINE
+    return buffer[start : start + size].view(kind).reshape(shape)
+
+
+def checked_vectors(vectors: Any, name: str, dims: int | None = None) -> Vectors:
+    """A float32 or float16 matrix with contiguous rows. float64 becomes float32; other types are a TypeError."""
+    array = np.asarray(vectors)
+    if array.dtype not in (np.float32, np.float16):
+        if array.dtype != np.float64:
+            raise TypeError(f"{name} have dtype {array.dtype}; expected float32 or float16")
+        array = array.astype(np.float32)
+    if array.ndim != 2:
+        raise ValueError(f"{name} have shape {array.shape}; expected (rows, dims)")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(f"{name} are empty: shape {array.shape}")
+    if dims is not None and array.shape[1] != dims:
+        raise ValueError(f"{name} have {array.shape[1]} dimensions; expected {dims}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.strides[1] != array.itemsize or array.strides[0] < array.itemsize * array.shape[1]:
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def checked_queries(queries: Any, dims: int, name: str = "queries") -> NDArray[np.float32]:
+    """A C-contiguous float32 matrix of `dims` columns; a single vector becomes one row. NaN is found by the engine."""
+    if (
+        type(queries) is np.ndarray
+        and queries.dtype == np.float32
+        and queries.ndim == 2
+        and queries.shape[1] == dims
+        and queries.shape[0] > 0
+        and queries.flags.c_contiguous
+    ):
+        return queries  # the common case costs nothing
+    array = np.asarray(queries)
+    array = checked_vectors(array[np.newaxis, :] if array.ndim == 1 else array, name, dims)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def row_chunks(vectors: Any) -> tuple[Iterator[tuple[Vectors, Any]], int | None]:
+    """Checked chunks of (vectors, ids or None), and how many rows there are where that is known.
+
+    `vectors` is anything numpy reads as a matrix (memory maps are read chunk by chunk), or an iterable of chunks, each a
+    matrix or a pair (matrix, ids).
+    """
+    if hasattr(vectors, "__array__") or (isinstance(vectors, Sequence) and not isinstance(vectors, tuple)):
+        whole = np.asarray(vectors)
+        if whole.dtype == np.float64:
+            checked_vectors(whole[:1], "vectors")
+        else:
+            whole = checked_vectors(whole, "vectors")
+        if whole.ndim != 2 or whole.shape[0] == 0:
+            checked_vectors(whole, "vectors")
+        starts = range(0, len(whole), CHUNK_ROWS)
+        return ((checked_vectors(whole[start : start + CHUNK_ROWS], "vectors"), None) for start in starts), len(whole)
+    if not isinstance(vectors, Iterable):
+        raise TypeError(f"vectors are a {type(vectors).__name__}; expected a matrix or an iterable of chunks")
+    return _checked_chunks(vectors), None
+
+
+def _checked_chunks(chunks: Iterable[Any]) -> Iterator[tuple[Vectors, Any]]:
+    dims = None
+    for number, chunk in enumerate(chunks):
+        rows, ids = chunk if isinstance(chunk, tuple) and len(chunk) == 2 else (chunk, None)
+        array = checked_vectors(rows, f"vectors of chunk {number}", dims)
+        dims = array.shape[1]
+        yield array, ids
+
+
+def checked_ids(ids: Any, rows: int) -> NDArray[np.int64]:
+    """Unique non-negative int64 ids, one per row; None gives 0 ... rows - 1."""
+    if ids is None:
+        return np.arange(rows, dtype=np.int64)
+    array = np.asarray(ids)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"ids have dtype {array.dtype}; expected integers")
+    if array.shape != (rows,):
+        raise ValueError(f"ids have shape {array.shape}; expected ({rows},), one per row")
+    if array.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
+        raise ValueError("ids go beyond int64")
+    array = np.array(array, dtype=np.int64)
+    if array.min() < 0:
+        raise ValueError(f"ids hold {array.min()} at row {int(array.argmin())}; ids are not negative: -1 means missing")
+    values, counts = np.unique(array, return_counts=True)
+    if len(values) != rows:
+        twice = values[counts > 1][0]
+        first, second = np.flatnonzero(array == twice)[:2]
+        raise DuplicateIdError(f"id {twice} is given to rows {first} and {second}; ids must be unique")
+    return array
+
+
+def checked_count(value: Any, name: str, least: int = 1) -> int:
+    """An int of at least `least`."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected an int") from None
+    if not least <= count <= LARGEST_COUNT:
+        raise ValueError(f"{name}={count}; expected {least} or more" + ("" if count < least else f", {LARGEST_COUNT} at most"))
+    return count
+
+
+def checked_threads(threads: Any) -> int:
+    """A positive number of threads; None means one per CPU that this process may use."""
+    return _usable_cpus() if threads is None else checked_count(threads, "threads")
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: counts what a container or taskset leaves
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def checked_stages(rerank: Any, ladder: Sequence[int], scan_dims: int, k: int) -> Stages:
+    """Rerank stages [(dims, keep), ...]: dims on the ladder and increasing from the scan's, keeps not increasing, >= k."""
+    stages: list[tuple[int, int]] = []
+    try:
+        pairs = [(dims, keep) for dims, keep in rerank]
+    except (TypeError, ValueError):
+        raise TypeError(f"rerank is {rerank!r}; expected a list of (dims, keep) pairs") from None
+    for dims, keep in pairs:
+        dims = checked_rung(dims, ladder, "dims of a rerank stage")
+        keep = checked_count(keep, "keep of a rerank stage")
+        least = stages[-1][0] + 1 if stages else scan_dims
+        if dims < least:
+            raise ValueError(f"rerank={list(pairs)}: dims must increase from stage to stage, from the scan's {scan_dims} on")
+        if stages and keep > stages[-1][1]:
+            raise ValueError(f"rerank={list(pairs)}: a stage cannot keep more than the one before it")
+        stages.append((dims, keep))
+    if stages and stages[-1][1] < k:
+        raise ValueError(f"rerank={list(pairs)}: the last stage keeps {stages[-1][1]}, fewer than k={k}")
+    return tuple(stages)

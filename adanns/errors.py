@@ -1,0 +1,19 @@
+"""The errors that have a name of their own; everything else is a ValueError or TypeError that says what came."""
+
+from __future__ import annotations
+
+
+class NotBuiltError(RuntimeError):
+    """An index was searched or saved before it was built."""
+
+
+class DuplicateIdError(ValueError):
+    """Two rows were given the same id."""
+
+
+class CorruptIndexError(ValueError):
+    """A saved index does not hold what its header says."""
+
+
+class IncompatibleVersionError(ValueError):
+    """A saved index was written in a format that this version does not read."""

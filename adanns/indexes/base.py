@@ -1,0 +1,218 @@
+"""What all index classes share: an index is named arrays and frozen parameters; a search is one native call."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adanns import _core
+from adanns.arrays import Stages, checked_count, checked_queries, checked_stages, checked_threads
+from adanns.errors import NotBuiltError
+from adanns.ladder import checked_rung, plan_planes
+from adanns.parameters import IndexParameters
+from adanns.planes import Arrays, PlaneBuilder, plane_tuples
+from adanns.progress import Progress, ProgressCallback
+from adanns.results import SearchResult
+from adanns.storage.folder import write_folder
+
+P = TypeVar("P", bound=IndexParameters)
+I = TypeVar("I", bound="Index[Any]")  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Built:
+    """One built index: replaced as a whole, so that a search sees either the old one or the new one."""
+
+    arrays: Arrays
+    ladder: tuple[int, ...]
+    code_dims: int  # prefix of the int8 codes; 0 where there are none
+    lists: int  # 0 where rows are not in lists
+    centroid_dims: int
+    view: _core.IndexView
+
+    @property
+    def rows(self) -> int:
+        return len(self.arrays["ids"])
+
+    @property
+    def dims(self) -> int:
+        return self.ladder[-1]
+
+
+def bundle(parameters: IndexParameters, arrays: Arrays) -> Built:
+    """The views of an index's arrays, made once."""
+    ladder = parameters.ladder
+    if ladder is None:
+        raise ValueError("the parameters of a built index name its ladder")
+    bands = plan_planes(ladder, parameters.precision)
+    code = lists = None
+    if "code_blocks" in arrays:
+        code = (len(arrays["code_scales"]), arrays["code_blocks"], arrays["code_scales"], arrays["code_offsets"])
+    centroid_dims = len(arrays["centroid_scales"]) if "centroid_scales" in arrays else 0
+    if "list_offsets" in arrays:
+        centroid_code = (centroid_dims, arrays["centroid_blocks"], arrays["centroid_scales"], arrays["centroid_offsets"])
+        lists = (arrays["list_offsets"], centroid_code, arrays["centroid_ladder"], arrays.get("centroid_terms"))
+    view = _core.IndexView(
+        metric=parameters.metric,
+        ladder=np.array(ladder, np.int32),
+        planes=plane_tuples(bands, arrays),
+        terms=arrays.get("terms"),
+        ids=arrays["ids"],
+        code=code,
+        lists=lists,
+    )
+    count = len(arrays["list_offsets"]) - 1 if lists is not None else 0
+    return Built(arrays, ladder, code[0] if code is not None else 0, count, centroid_dims, view)
+
+
+class Index(ABC, Generic[P]):
+    """Base of the index classes. Searches may run in many threads at once, with different dims."""
+
+    kind: ClassVar[str]  # names the class in a saved index
+    parameters_type: ClassVar[type[IndexParameters]]
+
+    def __init__(self, parameters: P) -> None:
+        self._parameters = parameters
+        self._built: Built | None = None
+
+    @property
+    def parameters(self) -> P:
+        """How this index is built; after `build`, with the ladder that was used."""
+        return self._parameters
+
+    @property
+    def rows(self) -> int:
+        """Vectors held."""
+        return self._need_built().rows
+
+    @property
+    def dims(self) -> int:
+        """Dimensions of a whole vector."""
+        return self._need_built().dims
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """Dims that a search may use."""
+        return self._need_built().ladder
+
+    @property
+    def bytes_per_vector(self) -> float:
+        """Bytes of all arrays, divided by rows."""
+        built = self._need_built()
+        return sum(array.nbytes for array in built.arrays.values()) / built.rows
+
+    def build(
+        self: I,
+        vectors: Any,
+        ids: Any = None,
+        *,
+        threads: int | None = None,
+        progress: bool | ProgressCallback | None = None,
+    ) -> I:
+        """Index `vectors`, replacing what was there; returns the index.
+
+        vectors: float32 or float16 (rows, dims) - an array, an np.memmap, or an iterator of chunks, each a matrix or a pair
+            (matrix, ids). float64 is converted. Nothing changes where an error is raised.
+        ids: unique non-negative integers, one per row; default 0 ... rows - 1.
+        threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).
+        """
+        shown = Progress(progress)
+        workers = checked_threads(threads)
+        parameters = self._parameters
+        builder = PlaneBuilder(parameters.metric, parameters.ladder, parameters.precision, workers)
+        try:
+            builder.pack(vectors, ids, shown)
+            self._check_dims(builder)
+            self._organise(builder, shown, workers)
+            builder.add_terms()
+        finally:
+            shown.close()
+        resolved = dataclasses.replace(parameters, ladder=builder.ladder)
+        self._built = bundle(resolved, builder.arrays)
+        self._parameters = resolved
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the index to a folder; `adanns.load` reads it back."""
+        write_folder(Path(folder), self.kind, self._parameters.to_json(), self._need_built().arrays)
+
+    @classmethod
+    def restore(cls: type[I], parameters: str, arrays: Arrays) -> I:
+        """The index that `save` wrote, from its parameters and arrays."""
+        index = cls.__new__(cls)
+        index._parameters = cls.parameters_type.from_json(parameters)
+        index._built = bundle(index._parameters, arrays)
+        return index
+
+    @abstractmethod
+    def _check_dims(self, builder: PlaneBuilder) -> None:
+        """Raise where the parameters do not fit the vectors, before any long work."""
+
+    @abstractmethod
+    def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
+        """Order the rows and add the arrays of this class."""
+
+    def _need_built(self) -> Built:
+        if self._built is None:
+            raise NotBuiltError(f"{type(self).__name__} holds nothing yet: call build(vectors) first")
+        return self._built
+
+    def _search(
+        self,
+        built: Built,
+        queries: Any,
+        k: int,
+        *,
+        scan_dims: int,
+        rerank: Any,
+        threads: int | None,
+        probes: int = 0,
+        routing_dims: int = 0,
+        routing_queries: NDArray[np.float32] | None = None,
+    ) -> SearchResult:
+        """The pipeline route -> scan -> rerank -> top-k in one native call. Dims are rungs already."""
+        k = checked_count(k, "k")
+        workers = checked_threads(threads)
+        rows = checked_queries(queries, built.dims)
+        coded = scan_dims <= built.code_dims
+        stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank else ()
+        if coded and not stages:
+            stages = ((scan_dims, 2 * k + 32),)  # codes only choose; what is returned is measured on the stored rows
+        distances, ids, counts, scanned, rescored = built.view.search(
+            rows, k, scan_dims, coded, probes, routing_dims, stages, workers, routing_queries
+        )
+        stats = self._stats(built, len(rows), scan_dims, probes, routing_dims, stages, k, scanned, rescored)
+        return SearchResult(distances, ids, counts, stats)
+
+    @staticmethod
+    def _stats(
+        built: Built,
+        queries: int,
+        scan_dims: int,
+        probes: int,
+        routing_dims: int,
+        stages: Stages,
+        k: int,
+        scanned: int,
+        rescored: Sequence[int],
+    ) -> tuple[tuple[str, int, int, int], ...]:
+        read = [*rescored, min(k * queries, rescored[-1] if rescored else scanned)]
+        stats = [("scan", scan_dims, scanned, read[0])]
+        if probes:
+            stats.insert(0, ("route", routing_dims, queries * built.lists, queries * probes))
+        stats.extend(("rerank", dims, read[i], read[i + 1]) for i, (dims, _) in enumerate(stages))
+        return tuple(stats)
+
+    def _rung(self, built: Built, value: int | None, default: int, name: str) -> int:
+        return default if value is None else checked_rung(value, built.ladder, name)
+
+    def __repr__(self) -> str:
+        state = "empty" if self._built is None else f"{self._built.rows} rows x {self._built.dims} dims"
+        return f"{type(self).__name__}({state}, {self._parameters})"

@@ -1,0 +1,41 @@
+"""Exact search at any prefix: the reference that everything else is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from adanns.indexes.base import Index
+from adanns.ladder import Metric, Precision
+from adanns.parameters import ExactParameters
+from adanns.planes import PlaneBuilder
+from adanns.progress import Progress
+from adanns.results import SearchResult
+
+
+class ExactIndex(Index[ExactParameters]):
+    """Compares every row, at any rung of the ladder.
+
+    >>> index = ExactIndex(metric="cosine").build(vectors)
+    >>> distances, ids = index.search(queries, k=10, dims=64)
+    """
+
+    kind = "exact"
+    parameters_type = ExactParameters
+
+    def __init__(
+        self, *, metric: Metric = "cosine", ladder: Sequence[int] | None = None, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(ExactParameters(metric=metric, ladder=ladder and tuple(ladder), precision=precision))
+
+    def search(self, queries: Any, k: int = 10, *, dims: int | None = None, threads: int | None = None) -> SearchResult:
+        """The k nearest rows of each query at the prefix of `dims` dimensions; None: all of them."""
+        built = self._need_built()
+        scan_dims = self._rung(built, dims, built.dims, "dims")
+        return self._search(built, queries, k, scan_dims=scan_dims, rerank=None, threads=threads)
+
+    def _check_dims(self, builder: PlaneBuilder) -> None:
+        pass  # any ladder will do
+
+    def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
+        pass  # the planes are all there is

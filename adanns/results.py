@@ -1,0 +1,59 @@
+"""What a search returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class StageStats:
+    """What one stage did, summed over the queries of a batch."""
+
+    stage: str  # "route", "scan" or "rerank"
+    dims: int  # prefix length it compared
+    read: int  # centroids, rows or candidates compared
+    kept: int  # lists, rows or candidates handed on
+
+
+class SearchResult:
+    """Neighbours of a batch of queries; unpacks as `distances, ids`.
+
+    distances: float32 (queries, k), ascending; smaller is nearer (l2: squared L2; cosine: 1 - cos; ip: -dot).
+    ids: int64 (queries, k). Where fewer than k rows were found: id -1, distance +inf.
+    counts: int32 (queries,), how many of each row are real.
+    stats: one StageStats per stage, in order.
+    """
+
+    __slots__ = ("_stats", "counts", "distances", "ids")
+
+    def __init__(
+        self,
+        distances: NDArray[np.float32],
+        ids: NDArray[np.int64],
+        counts: NDArray[np.int32],
+        stats: tuple[tuple[str, int, int, int], ...],
+    ) -> None:
+        self.distances = distances
+        self.ids = ids
+        self.counts = counts
+        self._stats = stats
+
+    @property
+    def stats(self) -> tuple[StageStats, ...]:
+        return tuple(StageStats(*numbers) for numbers in self._stats)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        yield self.distances
+        yield self.ids
+
+    def __len__(self) -> int:
+        return 2  # distances, ids
+
+    def __repr__(self) -> str:
+        queries, k = self.ids.shape
+        return f"SearchResult({queries} queries, k={k})"

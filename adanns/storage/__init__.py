@@ -1,0 +1,1 @@
+"""Files and memory maps of an index's named arrays."""

@@ -1,0 +1,144 @@
+"""k-means: the clusters that route queries to lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adanns import _core
+from adanns.arrays import CHUNK_ROWS, checked_count, checked_threads, checked_vectors
+from adanns.ladder import Metric, checked_metric
+from adanns.progress import Progress, ProgressCallback
+
+SPLIT = 1 / 1024  # how far the two halves of a split centroid are moved apart, relative to its coordinates
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """A clustering of rows: centroids float32 (clusters, dims), assignments int32 (rows,), one cluster per row.
+
+    objective: sum of squared distances to the nearest centroid over the sample, per iteration; empty where unknown.
+    """
+
+    centroids: NDArray[np.float32]
+    assignments: NDArray[np.int32]
+    objective: tuple[float, ...] = ()
+
+
+def train_kmeans(
+    vectors: Any,
+    clusters: int,
+    *,
+    iterations: int = 10,
+    seed: int = 0,
+    metric: Metric = "l2",
+    points_per_cluster: int = 128,
+    threads: int | None = None,
+    progress: bool | ProgressCallback | None = None,
+) -> Clusters:
+    """Cluster the rows of a matrix (Lloyd); under cosine rows and centroids are normalised (spherical k-means).
+
+    Trained on a seeded sample of `points_per_cluster * clusters` rows; then every row is assigned, and no cluster is empty.
+    """
+    array = checked_vectors(vectors, "vectors")
+    clusters = checked_count(clusters, "clusters")
+    if clusters > len(array):
+        raise ValueError(f"clusters={clusters} is more than the {len(array)} rows")
+    checked_count(iterations, "iterations")
+    checked_count(points_per_cluster, "points_per_cluster")
+    spherical = checked_metric(metric) == "cosine"
+    workers = checked_threads(threads)
+    bad = _core.first_not_finite(array, workers)
+    if bad >= 0:
+        raise ValueError(f"vectors: row {bad} holds NaN or infinity")
+    shown = Progress(progress)
+    try:
+        rows = _as_points(array, spherical)
+        sample = rows[sample_rows(len(rows), clusters * points_per_cluster, seed)]
+        centroids, objective = lloyd(sample, clusters, iterations, seed, spherical, workers, shown)
+        assignments, distances = _core.assign(rows, centroids, False, True, workers)
+    finally:
+        shown.close()
+    centroids = fill_empty_clusters(centroids, assignments, distances, lambda row: rows[row])
+    return Clusters(centroids, assignments, objective)
+
+
+def sample_rows(rows: int, size: int, seed: int) -> NDArray[np.int64]:
+    """`size` different row numbers, ascending; all of them where there are no more."""
+    if size >= rows:
+        return np.arange(rows, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False)).astype(np.int64)
+
+
+def lloyd(
+    sample: NDArray[np.float32],
+    clusters: int,
+    iterations: int,
+    seed: int,
+    spherical: bool,
+    threads: int,
+    progress: Progress,
+) -> tuple[NDArray[np.float32], tuple[float, ...]]:
+    """Centroids and the objective per iteration. Starts from `clusters` different rows; empty clusters split large ones."""
+    generator = np.random.default_rng(seed + 1)
+    centroids = sample[np.sort(generator.choice(len(sample), clusters, replace=False))]
+    objective = []
+    for iteration in range(iterations):
+        assignments, distances = _core.assign(sample, centroids, False, True, threads)
+        objective.append(float(distances.sum(dtype=np.float64)))
+        sums, counts = _core.sum_clusters(sample, assignments, clusters, threads)
+        centroids = sums / np.maximum(counts, 1)[:, np.newaxis].astype(np.float32)
+        _split_large(centroids, counts)
+        if spherical:
+            centroids = _normalised(centroids)
+        progress.step("k-means", iteration + 1, iterations)
+    return centroids, tuple(objective)
+
+
+def _split_large(centroids: NDArray[np.float32], counts: NDArray[np.int64]) -> None:
+    """In place: each empty cluster takes half of the largest one left, the two centroids moved slightly apart."""
+    for empty in np.flatnonzero(counts == 0):
+        large = int(np.argmax(counts))
+        if counts[large] < 2:
+            return
+        signs = np.where(np.arange(centroids.shape[1]) % 2 == 0, SPLIT, -SPLIT).astype(np.float32)
+        centroids[empty] = centroids[large] * (1 + signs)
+        centroids[large] *= 1 - signs
+        counts[empty] = counts[large] // 2
+        counts[large] -= counts[empty]
+
+
+def fill_empty_clusters(
+    centroids: NDArray[np.float32],
+    assignments: NDArray[np.int32],
+    distances: NDArray[np.float32],
+    point: Any,
+) -> NDArray[np.float32]:
+    """Give each empty cluster the farthest row of the largest one. Changes `assignments`; `point(row)` reads a row."""
+    counts = np.bincount(assignments, minlength=len(centroids))
+    for empty in np.flatnonzero(counts == 0):
+        large = int(np.argmax(counts))
+        members = np.flatnonzero(assignments == large)
+        row = members[np.argmax(distances[members])]
+        centroids[empty] = point(int(row))
+        assignments[row] = empty
+        distances[row] = 0
+        counts[large] -= 1
+        counts[empty] = 1
+    return centroids
+
+
+def _as_points(array: NDArray[Any], spherical: bool) -> NDArray[np.float32]:
+    points = np.ascontiguousarray(array, dtype=np.float32)
+    if not spherical:
+        return points
+    return np.concatenate([_normalised(points[start : start + CHUNK_ROWS]) for start in range(0, len(points), CHUNK_ROWS)])
+
+
+def _normalised(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    result: NDArray[np.float32] = points / np.where(norms > 0, norms, 1)
+    return result
