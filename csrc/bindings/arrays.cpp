@@ -27,7 +27,8 @@ PlaneView plane_of(const py::tuple& plane) {
     require(rows.ndim() == 2 && rows.strides(1) == rows.itemsize(), "a plane is a matrix with contiguous rows");
     view.rows = rows.data();
     view.stride = rows.strides(0) / rows.itemsize();
-    require(view.stride % 16 == 0 && view.stride >= view.dims, "a plane's stride is a multiple of 16 and holds its dims");
+    require(view.stride % 16 == 0 && view.stride >= view.dims,
+            "a plane's stride is a multiple of 16 and holds its dims");
     if (view.type == ScalarType::int8) {
         view.scales = span_of(plane[3].cast<Array<float>>());
         view.offsets = span_of(plane[4].cast<Array<float>>());

@@ -44,8 +44,8 @@ Array<float> prefix(const py::list& planes, const std::optional<Array<int64_t>>&
     return out;
 }
 
-void terms(const py::list& planes, int64_t rows, const std::string& metric, const Array<int32_t>& ladder, Array<float> out,
-           int threads) {
+void terms(const py::list& planes, int64_t rows, const std::string& metric, const Array<int32_t>& ladder,
+           Array<float> out, int threads) {
     const std::vector<PlaneView> views = planes_of(planes);
     const Metric which = metric_of(metric);
     const Span<const int32_t> rungs = span_of(ladder);
@@ -71,8 +71,8 @@ py::tuple quantise(const Array<float>& rows, int dims, Array<int8_t> out, int th
     return py::make_tuple(scales, offsets);
 }
 
-py::tuple encode(const py::list& planes, int dims, bool normalise, const Array<int64_t>& list_offsets, Array<uint8_t> blocks,
-                 int threads) {
+py::tuple encode(const py::list& planes, int dims, bool normalise, const Array<int64_t>& list_offsets,
+                 Array<uint8_t> blocks, int threads) {
     const std::vector<PlaneView> views = planes_of(planes);
     const Span<const int64_t> lists = span_of(list_offsets);
     require(blocks.ndim() == 2 && blocks.shape(0) == block_offsets_of(lists).back() &&
@@ -89,8 +89,10 @@ py::tuple encode(const py::list& planes, int dims, bool normalise, const Array<i
     return py::make_tuple(scales, offsets);
 }
 
-py::tuple assign_to(const Array<float>& rows, const Array<float>& centroids, bool by_dot, bool with_distances, int threads) {
-    require(rows.ndim() == 2 && centroids.ndim() == 2 && rows.shape(1) == centroids.shape(1), "rows and centroids differ in dims");
+py::tuple assign_to(const Array<float>& rows, const Array<float>& centroids, bool by_dot, bool with_distances,
+                    int threads) {
+    require(rows.ndim() == 2 && centroids.ndim() == 2 && rows.shape(1) == centroids.shape(1),
+            "rows and centroids differ in dims");
     const int64_t count = rows.shape(0);
     Array<int32_t> nearest(count);
     Array<float> distances(with_distances ? count : 0);
@@ -142,19 +144,20 @@ void bind_build(py::module_& module) {
     module.def("first_not_finite", &not_finite, py::arg("vectors"), py::arg("threads"));
     module.def("pack_rows", &pack, py::arg("vectors"), py::arg("normalise"), py::arg("planes"), py::arg("first_row"),
                py::arg("threads"));
-    module.def("read_prefix", &prefix, py::arg("planes"), py::arg("rows").noconvert(), py::arg("first_row"), py::arg("count"),
-               py::arg("dims"), py::arg("normalise"), py::arg("threads"));
-    module.def("row_terms", &terms, py::arg("planes"), py::arg("rows"), py::arg("metric"), py::arg("ladder").noconvert(),
-               py::arg("out").noconvert(), py::arg("threads"));
+    module.def("read_prefix", &prefix, py::arg("planes"), py::arg("rows").noconvert(), py::arg("first_row"),
+               py::arg("count"), py::arg("dims"), py::arg("normalise"), py::arg("threads"));
+    module.def("row_terms", &terms, py::arg("planes"), py::arg("rows"), py::arg("metric"),
+               py::arg("ladder").noconvert(), py::arg("out").noconvert(), py::arg("threads"));
     module.def("quantise_plane", &quantise, py::arg("rows").noconvert(), py::arg("dims"), py::arg("out").noconvert(),
                py::arg("threads"));
     module.def("encode_blocks", &encode, py::arg("planes"), py::arg("dims"), py::arg("normalise"),
                py::arg("list_offsets").noconvert(), py::arg("blocks").noconvert(), py::arg("threads"));
     module.def("assign", &assign_to, py::arg("rows").noconvert(), py::arg("centroids").noconvert(), py::arg("by_dot"),
                py::arg("with_distances"), py::arg("threads"));
-    module.def("sum_clusters", &cluster_sums, py::arg("rows").noconvert(), py::arg("nearest").noconvert(), py::arg("clusters"),
+    module.def("sum_clusters", &cluster_sums, py::arg("rows").noconvert(), py::arg("nearest").noconvert(),
+               py::arg("clusters"), py::arg("threads"));
+    module.def("permute_rows", &permute, py::arg("rows"), py::arg("order").noconvert(), py::arg("out"),
                py::arg("threads"));
-    module.def("permute_rows", &permute, py::arg("rows"), py::arg("order").noconvert(), py::arg("out"), py::arg("threads"));
 }
 
 }  // namespace adanns::bindings

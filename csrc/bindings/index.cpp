@@ -15,7 +15,8 @@ CodeView code_of(const py::tuple& code) {
     view.block_bytes = blocks.shape(1);
     view.scales = span_of(code[2].cast<Array<float>>());
     view.offsets = span_of(code[3].cast<Array<float>>());
-    require(blocks.ndim() == 2 && view.block_bytes == coded_bytes(view.dims) * kBlockRows, "code blocks have the wrong size");
+    require(blocks.ndim() == 2 && view.block_bytes == coded_bytes(view.dims) * kBlockRows,
+            "code blocks have the wrong size");
     require(static_cast<int>(view.scales.size()) == view.dims && static_cast<int>(view.offsets.size()) == view.dims,
             "a code has one scale and one offset per dimension");
     return view;
@@ -36,8 +37,8 @@ TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t ro
 
 // Holds the arrays alive beside the views of them.
 struct PyIndexView {
-    PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes, const py::object& terms,
-                const Array<int64_t>& ids, const py::object& code, const py::object& lists)
+    PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
+                const py::object& terms, const Array<int64_t>& ids, const py::object& code, const py::object& lists)
         : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists)) {
         view.metric = metric_of(metric);
         view.rows = ids.size();
@@ -54,7 +55,8 @@ struct PyIndexView {
             const auto parts = lists.cast<py::tuple>();
             ListsView own;
             own.offsets = span_of(parts[0].cast<Array<int64_t>>());
-            require(own.offsets.size() >= 2 && own.offsets.back() == view.rows, "list offsets end at the number of rows");
+            require(own.offsets.size() >= 2 && own.offsets.back() == view.rows,
+                    "list offsets end at the number of rows");
             for (std::size_t i = 1; i < own.offsets.size(); i++)
                 require(own.offsets[i - 1] <= own.offsets[i], "list offsets do not descend");
             own.centroids = code_of(parts[1].cast<py::tuple>());
@@ -74,8 +76,8 @@ struct PyIndexView {
 };
 
 py::tuple search_index(const PyIndexView& index, const Array<float>& queries, int64_t k, int scan_dims, bool coded,
-                       int probe_count, int routing_dims, const std::vector<std::pair<int, int64_t>>& stages, int threads,
-                       const std::optional<Array<float>>& routing_queries) {
+                       int probe_count, int routing_dims, const std::vector<std::pair<int, int64_t>>& stages,
+                       int threads, const std::optional<Array<float>>& routing_queries) {
     const Array<float>& routing = routing_queries ? *routing_queries : queries;
     const int64_t count = queries.shape(0);
     SearchPlan plan;
@@ -98,12 +100,14 @@ py::tuple search_index(const PyIndexView& index, const Array<float>& queries, in
     {
         const py::gil_scoped_release release;
         bad_query = first_not_finite({query_data, false, count, dims, dims}, 1);
-        if (routing_queries) bad_routing = first_not_finite({routing_data, false, count, routing_stride, routing_stride}, 1);
+        if (routing_queries)
+            bad_routing = first_not_finite({routing_data, false, count, routing_stride, routing_stride}, 1);
         if (bad_query < 0 && bad_routing < 0)
             search(index.view, plan, query_data, dims, routing_data, routing_stride, count, output);
     }
     if (bad_query >= 0) throw py::value_error("queries: row " + std::to_string(bad_query) + " holds NaN or infinity");
-    if (bad_routing >= 0) throw py::value_error("routing_queries: row " + std::to_string(bad_routing) + " holds NaN or infinity");
+    if (bad_routing >= 0)
+        throw py::value_error("routing_queries: row " + std::to_string(bad_routing) + " holds NaN or infinity");
     return py::make_tuple(distances, ids, counts, output.scanned, output.rescored);
 }
 
@@ -111,12 +115,12 @@ py::tuple search_index(const PyIndexView& index, const Array<float>& queries, in
 
 void bind_index(py::module_& module) {
     py::class_<PyIndexView>(module, "IndexView", "Views of one index's arrays, bundled once; keeps the arrays alive.")
-        .def(py::init<const std::string&, const Array<int32_t>&, const py::list&, const py::object&, const Array<int64_t>&,
-                      const py::object&, const py::object&>(),
+        .def(py::init<const std::string&, const Array<int32_t>&, const py::list&, const py::object&,
+                      const Array<int64_t>&, const py::object&, const py::object&>(),
              py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
              py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"))
-        .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"), py::arg("coded"),
-             py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
+        .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"),
+             py::arg("coded"), py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
              py::arg("routing_queries").noconvert() = py::none());
 }
 

@@ -10,7 +10,8 @@ template <class T>
 Array<float> dot_rows(KernelTable::DotRows<T> kernel, const py::array& rows, const Array<float>& queries) {
     Array<float> dots({queries.shape(0), rows.shape(0)});
     kernel(static_cast<const T*>(rows.data()), rows.shape(1), rows.shape(0), queries.data(), queries.shape(1),
-           static_cast<int>(queries.shape(0)), static_cast<int>(queries.shape(1)), false, dots.mutable_data(), rows.shape(0));
+           static_cast<int>(queries.shape(0)), static_cast<int>(queries.shape(1)), false, dots.mutable_data(),
+           rows.shape(0));
     return dots;
 }
 
@@ -25,8 +26,9 @@ Array<float> dot_gather(KernelTable::DotGather<T> kernel, const py::array& plane
 }
 
 Array<float> dot_rows_any(const py::array& rows, const Array<float>& queries) {
-    require(rows.ndim() == 2 && queries.ndim() == 2 && queries.shape(1) % 16 == 0 && queries.shape(1) <= rows.shape(1) &&
-                rows.shape(1) % 16 == 0 && queries.shape(0) >= 1 && queries.shape(0) <= kMaxQueryTile,
+    require(rows.ndim() == 2 && queries.ndim() == 2 && queries.shape(1) % 16 == 0 &&
+                queries.shape(1) <= rows.shape(1) && rows.shape(1) % 16 == 0 && queries.shape(0) >= 1 &&
+                queries.shape(0) <= kMaxQueryTile,
             "rows and queries are padded to 16 dims; 1 to 8 queries");
     switch (scalar_type_of(rows)) {
         case ScalarType::float32: return dot_rows(kernels().dot_rows_f32, rows, queries);
@@ -37,7 +39,8 @@ Array<float> dot_rows_any(const py::array& rows, const Array<float>& queries) {
 }
 
 Array<float> dot_gather_any(const py::array& plane, const Array<uint32_t>& rows, const Array<float>& query) {
-    require(plane.ndim() == 2 && query.size() % 16 == 0 && query.size() <= plane.shape(1), "planes are padded to 16 dims");
+    require(plane.ndim() == 2 && query.size() % 16 == 0 && query.size() <= plane.shape(1),
+            "planes are padded to 16 dims");
     switch (scalar_type_of(plane)) {
         case ScalarType::float32: return dot_gather(kernels().dot_gather_f32, plane, rows, query);
         case ScalarType::float16: return dot_gather(kernels().dot_gather_f16, plane, rows, query);
@@ -116,7 +119,8 @@ void bind_kernels(py::module_& module) {
             py::arg("terms").noconvert());
     own.def("collect_below", &collect_below, py::arg("keys").noconvert(), py::arg("threshold"), py::arg("first_row"));
     own.def("bound_of_smallest", &bound_of_smallest, py::arg("keys").noconvert(), py::arg("keep"));
-    own.def("select_smallest", &select_smallest, py::arg("keys").noconvert(), py::arg("rows").noconvert(), py::arg("keep"));
+    own.def("select_smallest", &select_smallest, py::arg("keys").noconvert(), py::arg("rows").noconvert(),
+            py::arg("keep"));
     own.def("to_float16", &to_float16, py::arg("values").noconvert());
     own.def("from_float16", &from_float16, py::arg("values").noconvert());
 }

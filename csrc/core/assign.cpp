@@ -15,11 +15,12 @@ constexpr int64_t kCentroidBytes = 256 << 10;  // of centroids per pass: a part 
 
 }  // namespace
 
-void assign(const float* rows, int64_t stride, int64_t row_count, const float* centroids, int64_t count, int dims, bool by_dot,
-            int threads, int32_t* nearest, float* distances) {
+void assign(const float* rows, int64_t stride, int64_t row_count, const float* centroids, int64_t count, int dims,
+            bool by_dot, int threads, int32_t* nearest, float* distances) {
     const int64_t blocks = (count + kBlockRows - 1) / kBlockRows;
     std::vector<float> blocked(static_cast<std::size_t>(blocks * dims * kBlockRows));
-    std::vector<float> half_norms(static_cast<std::size_t>(blocks * kBlockRows), std::numeric_limits<float>::infinity());
+    std::vector<float> half_norms(static_cast<std::size_t>(blocks * kBlockRows),
+                                  std::numeric_limits<float>::infinity());
     for (int64_t c = 0; c < count; c++) {
         double norm = 0;
         for (int dim = 0; dim < dims; dim++) {
@@ -55,7 +56,8 @@ void sum_clusters(const float* rows, int64_t stride, int64_t row_count, const in
                   int threads, float* sums, int64_t* counts) {
     std::fill(sums, sums + count * dims, 0.0f);
     std::fill(counts, counts + count, int64_t{0});
-    const int64_t share = (count + threads - 1) / threads;  // each thread owns some clusters and adds their rows in order
+    const int64_t share =
+        (count + threads - 1) / threads;  // each thread owns some clusters and adds their rows in order
     parallel_for(threads, threads, [&](int64_t part) {
         const int64_t begin = part * share, end = std::min(count, begin + share);
         for (int64_t row = 0; row < row_count; row++) {

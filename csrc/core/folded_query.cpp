@@ -79,8 +79,8 @@ void dot_range(const DimRange& range, int64_t first_row, int64_t row_count, cons
 void gather_range(const DimRange& range, const uint32_t* rows, int64_t row_count, const float* folded, float* dots) {
     for (const Stretch& stretch : range.stretches) {
         with_rows(*stretch.plane, [&](const auto* plane_rows) {
-            dot_gather_of(kernels(), plane_rows)(plane_rows + stretch.first_element, stretch.plane->stride, rows, row_count,
-                                                 folded + stretch.query_offset, stretch.padded_dims, dots);
+            dot_gather_of(kernels(), plane_rows)(plane_rows + stretch.first_element, stretch.plane->stride, rows,
+                                                 row_count, folded + stretch.query_offset, stretch.padded_dims, dots);
         });
     }
 }

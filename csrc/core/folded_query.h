@@ -26,7 +26,8 @@ struct DimRange {
 
 DimRange range_of(const IndexView& view, int from, int to);
 
-// Writes `folded_dims` floats: query * scale inside the range, 0 around it. Returns what the int8 offsets add to every dot.
+// Writes `folded_dims` floats: query * scale inside the range, 0 around it. Returns what the int8 offsets add to every
+// dot.
 float fold_query(const DimRange& range, const float* query, float* folded);
 
 // dots[q][r] = rows [first_row, first_row + row_count) . folded queries, over all stretches.

@@ -1,7 +1,8 @@
 // Views of one index's arrays: what every stage reads and none owns.
 //
 // Conventions, stated once:
-//   - row-major: element (row, dim) of a plane is at rows[row * stride + dim]; strides are in elements, multiples of 16;
+//   - row-major: element (row, dim) of a plane is at rows[row * stride + dim]; strides are in elements, multiples of
+//   16;
 //   - distances and keys ascend: smaller is nearer; ids are int64; sizes are in rows, not bytes;
 //   - a prefix of p dimensions is dims [0, p); a rung is a prefix length that is on the ladder;
 //   - row terms, one float per row and rung: l2 |x_p|^2, cosine 1 / |x_p| (0 for a zero prefix), inner product none.
@@ -28,7 +29,8 @@ struct PlaneView {
     Span<const float> scales, offsets;  // int8 only: value = offsets[d] + scales[d] * code
 };
 
-// int8 codes of a prefix in blocks of 16 rows x 4 dims (layout: kernel_table.h). Under cosine the coded prefix is normalised.
+// int8 codes of a prefix in blocks of 16 rows x 4 dims (layout: kernel_table.h). Under cosine the coded prefix is
+// normalised.
 struct CodeView {
     int dims = 0;
     const uint8_t* blocks = nullptr;

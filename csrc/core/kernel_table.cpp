@@ -47,8 +47,8 @@ const KernelTable& choose() {
         if (std::string(forced) == table->isa) return *table;
         names += (names.empty() ? "" : table == tables.back() ? " or " : ", ") + std::string(table->isa);
     }
-    throw std::invalid_argument("ADANNS_ISA=" + std::string(forced) + " is not a level of this machine and build; choose " +
-                                names);
+    throw std::invalid_argument("ADANNS_ISA=" + std::string(forced) +
+                                " is not a level of this machine and build; choose " + names);
 }
 
 }  // namespace

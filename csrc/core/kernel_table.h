@@ -28,16 +28,17 @@ struct KernelTable {
 
     // dots[q * dots_stride + r] = (accumulate ? itself : 0) + rows[r] . queries[q]; 1 <= query_count <= kMaxQueryTile.
     template <class T>
-    using DotRows = void (*)(const T* rows, int64_t stride, int64_t row_count, const float* queries, int64_t query_stride,
-                             int query_count, int padded_dims, bool accumulate, float* dots, int64_t dots_stride);
+    using DotRows = void (*)(const T* rows, int64_t stride, int64_t row_count, const float* queries,
+                             int64_t query_stride, int query_count, int padded_dims, bool accumulate, float* dots,
+                             int64_t dots_stride);
     DotRows<float> dot_rows_f32;
     DotRows<uint16_t> dot_rows_f16;
     DotRows<int8_t> dot_rows_i8;
 
     // dots[i] += plane[rows[i]] . query, for rows in any order, prefetched a few rows ahead.
     template <class T>
-    using DotGather = void (*)(const T* plane, int64_t stride, const uint32_t* rows, int64_t row_count, const float* query,
-                               int padded_dims, float* dots);
+    using DotGather = void (*)(const T* plane, int64_t stride, const uint32_t* rows, int64_t row_count,
+                               const float* query, int padded_dims, float* dots);
     DotGather<float> dot_gather_f32;
     DotGather<uint16_t> dot_gather_f16;
     DotGather<int8_t> dot_gather_i8;
@@ -52,22 +53,24 @@ struct KernelTable {
                        int64_t query_stride, int query_count, int groups, KeyForm form, const float* m, const float* c,
                        const float* terms, float* keys, int64_t keys_stride);
 
-    // Writes (key, first_row + i) for every keys[i] < threshold, in order; returns how many. The outputs have room for count + 16.
+    // Writes (key, first_row + i) for every keys[i] < threshold, in order; returns how many. The outputs have room for
+    // count + 16.
     int64_t (*collect_below)(const float* keys, int64_t count, float threshold, uint32_t first_row, float* out_keys,
                              uint32_t* out_rows);
 
-    // A bound that at least `keep` keys do not exceed: the keep-th smallest of group minima; cheap, not tight. keep <= count.
+    // A bound that at least `keep` keys do not exceed: the keep-th smallest of group minima; cheap, not tight. keep <=
+    // count.
     float (*bound_of_smallest)(const float* keys, int64_t count, int64_t keep, float* scratch);
 
-    // Keeps the `keep` smallest keys (ties: the first ones), in their order; returns a bound that no kept key exceeds and
-    // that every dropped key reaches. keep < count.
+    // Keeps the `keep` smallest keys (ties: the first ones), in their order; returns a bound that no kept key exceeds
+    // and that every dropped key reaches. keep < count.
     float (*select_smallest)(float* keys, uint32_t* rows, int64_t count, int64_t keep);
 
     // Nearest centroid: minimises half_norms[c] - row . c over blocks of 16 centroids stored [block][dim][16].
     // best_keys/best are read and written, so that centroids may come in chunks; ties go to the smaller index.
     void (*assign_rows)(const float* rows, int64_t stride, int64_t row_count, const float* centroid_blocks,
-                        const float* half_norms, int64_t block_count, int dims, int32_t first_centroid, float* best_keys,
-                        int32_t* best);
+                        const float* half_norms, int64_t block_count, int dims, int32_t first_centroid,
+                        float* best_keys, int32_t* best);
 
     void (*f32_to_f16)(const float* from, uint16_t* to, int64_t count);
     void (*f16_to_f32)(const uint16_t* from, float* to, int64_t count);

@@ -19,9 +19,8 @@ constexpr float kLargestFloat16 = 65504.0f;
 // Calls work(begin, end) for runs of rows, on threads.
 template <class Work>
 void over_rows(int64_t rows, int threads, Work work) {
-    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, threads, [&](int64_t task) {
-        work(task * kRowsPerTask, std::min(rows, (task + 1) * kRowsPerTask));
-    });
+    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, threads,
+                 [&](int64_t task) { work(task * kRowsPerTask, std::min(rows, (task + 1) * kRowsPerTask)); });
 }
 
 void read_row(const Vectors& vectors, int64_t row, float* out) {
@@ -133,8 +132,8 @@ int64_t first_not_finite(const Vectors& vectors, int threads) {
     return first == vectors.rows ? -1 : first;
 }
 
-PackProblem pack_rows(const Vectors& vectors, bool normalise, const std::vector<MutablePlane>& planes, int64_t first_row,
-                      int threads) {
+PackProblem pack_rows(const Vectors& vectors, bool normalise, const std::vector<MutablePlane>& planes,
+                      int64_t first_row, int threads) {
     const bool any_half = std::any_of(planes.begin(), planes.end(),
                                       [](const MutablePlane& plane) { return plane.type == ScalarType::float16; });
     std::mutex mutex;
@@ -147,7 +146,8 @@ PackProblem pack_rows(const Vectors& vectors, bool normalise, const std::vector<
             const bool fits = !any_half || normalise || largest_magnitude(row.data(), vectors.dims) <= kLargestFloat16;
             if (!finite || !fits) {
                 const std::lock_guard<std::mutex> lock(mutex);
-                if (problem.row < 0 || i < problem.row) problem = {finite ? BadRow::beyond_float16 : BadRow::not_finite, i};
+                if (problem.row < 0 || i < problem.row)
+                    problem = {finite ? BadRow::beyond_float16 : BadRow::not_finite, i};
                 return;
             }
             if (normalise) scale_to_unit(row.data(), vectors.dims, vectors.dims);
@@ -179,8 +179,8 @@ void read_prefix(const std::vector<PlaneView>& planes, const int64_t* rows, int6
     });
 }
 
-void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric, Span<const int32_t> ladder, int64_t stride,
-               int threads, float* terms) {
+void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric, Span<const int32_t> ladder,
+               int64_t stride, int threads, float* terms) {
     const int dims = ladder.back();
     over_rows(rows, threads, [&](int64_t begin, int64_t end) {
         std::vector<float> row(static_cast<std::size_t>(dims));
@@ -192,7 +192,8 @@ void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric
                 norm += squared_norm(row.data() + from, ladder[rung] - from);
                 from = ladder[rung];
                 const double inverse = norm > 0 ? 1.0 / std::sqrt(norm) : 0.0;
-                terms[static_cast<int64_t>(rung) * stride + i] = static_cast<float>(metric == Metric::cosine ? inverse : norm);
+                terms[static_cast<int64_t>(rung) * stride + i] =
+                    static_cast<float>(metric == Metric::cosine ? inverse : norm);
             }
         }
     });
@@ -212,7 +213,8 @@ void quantise_plane(const float* rows, int64_t stride, int64_t row_count, int di
     over_rows(row_count, threads, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) {
             int8_t* to = out + i * out_stride;
-            for (int d = 0; d < dims; d++) to[d] = static_cast<int8_t>(code_of(rows[i * stride + d], scales[d], offsets[d]));
+            for (int d = 0; d < dims; d++)
+                to[d] = static_cast<int8_t>(code_of(rows[i * stride + d], scales[d], offsets[d]));
             std::fill(to + dims, to + out_stride, int8_t{0});
         }
     });
@@ -248,7 +250,8 @@ void encode_blocks(const std::vector<PlaneView>& planes, int dims, bool normalis
         for (int64_t i = begin; i < end; i++) {
             while (i >= list_offsets[static_cast<std::size_t>(list + 1)]) list++;
             const int64_t in_list = i - list_offsets[static_cast<std::size_t>(list)];
-            uint8_t* block = blocks + (block_offsets[static_cast<std::size_t>(list)] + in_list / kBlockRows) * block_bytes;
+            uint8_t* block =
+                blocks + (block_offsets[static_cast<std::size_t>(list)] + in_list / kBlockRows) * block_bytes;
             read(i, row.data());
             for (int d = 0; d < dims; d++) {
                 const int code = code_of(row[static_cast<std::size_t>(d)], scales[d], offsets[d]);

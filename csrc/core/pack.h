@@ -32,18 +32,18 @@ struct PackProblem {
 // First row with a NaN or infinity; -1 where there is none.
 int64_t first_not_finite(const Vectors& vectors, int threads);
 
-// Writes vectors into float planes from row `first_row` on, dividing each by its norm where `normalise`. Where a problem
-// is returned the planes hold parts of the rows and are of no use.
-PackProblem pack_rows(const Vectors& vectors, bool normalise, const std::vector<MutablePlane>& planes, int64_t first_row,
-                      int threads);
+// Writes vectors into float planes from row `first_row` on, dividing each by its norm where `normalise`. Where a
+// problem is returned the planes hold parts of the rows and are of no use.
+PackProblem pack_rows(const Vectors& vectors, bool normalise, const std::vector<MutablePlane>& planes,
+                      int64_t first_row, int threads);
 
 // The prefix of some rows as float32 (count, dims); rows == nullptr: from first_row on.
 void read_prefix(const std::vector<PlaneView>& planes, const int64_t* rows, int64_t first_row, int64_t count, int dims,
                  bool normalise, int threads, float* out);
 
 // Row terms per rung (see index_view.h), of the values as stored.
-void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric, Span<const int32_t> ladder, int64_t stride,
-               int threads, float* terms);
+void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric, Span<const int32_t> ladder,
+               int64_t stride, int threads, float* terms);
 
 // A float32 plane as int8: value = offsets[d] + scales[d] * code, code in [-127, 127].
 void quantise_plane(const float* rows, int64_t stride, int64_t row_count, int dims, int threads, int8_t* out,

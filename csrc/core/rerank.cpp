@@ -38,8 +38,8 @@ struct Candidates {
     static std::size_t index(int64_t i) { return static_cast<std::size_t>(i); }
 };
 
-// The dot products behind the scan's keys, so that later stages add to them. Both keys and terms are kept in float, so this
-// is exact to rounding.
+// The dot products behind the scan's keys, so that later stages add to them. Both keys and terms are kept in float, so
+// this is exact to rounding.
 void recover_dots(const IndexView& view, const RerankPlan& plan, Candidates& candidates) {
     const float* terms = view.terms.at(plan.scan_dims);
     const float* code_terms = plan.coded ? view.terms.at(view.code->dims) : nullptr;
@@ -49,7 +49,8 @@ void recover_dots(const IndexView& view, const RerankPlan& plan, Candidates& can
         float dot = -candidates.keys[at];
         if (view.metric == Metric::l2) dot = 0.5f * (dot + terms[row]);
         if (view.metric == Metric::cosine) {
-            // A key at the code's own dims is of the normalised row, any other was divided by the norm at the scan's dims.
+            // A key at the code's own dims is of the normalised row, any other was divided by the norm at the scan's
+            // dims.
             const float inverse = plan.coded && plan.scan_dims == view.code->dims ? code_terms[row] : terms[row];
             dot = inverse > 0 ? dot / inverse : 0.0f;
         }

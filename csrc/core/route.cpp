@@ -27,7 +27,8 @@ void pick_lists(const float* keys, int64_t lists, int probe_count, Scratch& scra
         const float bound = table.bound_of_smallest(keys, lists, probe_count, scratch.bounds.data());
         const float above = std::nextafter(bound, std::numeric_limits<float>::infinity());
         count = table.collect_below(keys, lists, above, 0, scratch.kept_keys.data(), scratch.kept.data());
-        if (count > probe_count) table.select_smallest(scratch.kept_keys.data(), scratch.kept.data(), count, probe_count);
+        if (count > probe_count)
+            table.select_smallest(scratch.kept_keys.data(), scratch.kept.data(), count, probe_count);
         count = probe_count;
     } else {
         for (int64_t list = 0; list < lists; list++) {
@@ -35,16 +36,16 @@ void pick_lists(const float* keys, int64_t lists, int probe_count, Scratch& scra
             scratch.kept[static_cast<std::size_t>(list)] = static_cast<uint32_t>(list);
         }
     }
-    const auto nearest = std::min_element(scratch.kept_keys.begin(), scratch.kept_keys.begin() + count) -
-                         scratch.kept_keys.begin();
+    const auto nearest =
+        std::min_element(scratch.kept_keys.begin(), scratch.kept_keys.begin() + count) - scratch.kept_keys.begin();
     std::copy(scratch.kept.begin(), scratch.kept.begin() + count, probes);
     std::rotate(probes, probes + nearest, probes + nearest + 1);
 }
 
 }  // namespace
 
-void nearest_lists(const IndexView& view, const float* queries, int64_t query_stride, int64_t query_count, int routing_dims,
-                   int probe_count, int threads, int32_t* probes) {
+void nearest_lists(const IndexView& view, const float* queries, int64_t query_stride, int64_t query_count,
+                   int routing_dims, int probe_count, int threads, int32_t* probes) {
     const ListsView& lists = *view.lists;
     const CodeView& centroids = lists.centroids;
     const bool normalised = routing_dims == centroids.dims;
@@ -58,7 +59,8 @@ void nearest_lists(const IndexView& view, const float* queries, int64_t query_st
     if (form == KeyForm::multiply) {
         const float* at_all = lists.centroid_terms.at(centroids.dims);
         ratios.resize(static_cast<std::size_t>(padded));
-        for (int64_t i = 0; i < count; i++) ratios[static_cast<std::size_t>(i)] = at_all[i] > 0 ? terms[i] / at_all[i] : 0.0f;
+        for (int64_t i = 0; i < count; i++)
+            ratios[static_cast<std::size_t>(i)] = at_all[i] > 0 ? terms[i] / at_all[i] : 0.0f;
         terms = ratios.data();
     }
 
@@ -67,22 +69,25 @@ void nearest_lists(const IndexView& view, const float* queries, int64_t query_st
         static thread_local Scratch scratch;
         scratch.codes.resize(static_cast<std::size_t>(kMaxQueryTile * bytes));
         scratch.keys.resize(static_cast<std::size_t>(kMaxQueryTile * padded));
-        for (auto* keys : {&scratch.bounds, &scratch.kept_keys}) keys->resize(static_cast<std::size_t>(padded + kBlockRows));
+        for (auto* keys : {&scratch.bounds, &scratch.kept_keys})
+            keys->resize(static_cast<std::size_t>(padded + kBlockRows));
         scratch.kept.resize(static_cast<std::size_t>(padded + kBlockRows));
         const int64_t end = std::min(query_count, (task + 1) * kQueriesPerTask);
         for (int64_t first = task * kQueriesPerTask; first < end; first += kMaxQueryTile) {
             const int tile = static_cast<int>(std::min<int64_t>(kMaxQueryTile, end - first));
             float m[kMaxQueryTile], c[kMaxQueryTile];
             for (int q = 0; q < tile; q++) {
-                const CodedQuery coded = code_query(centroids, view.metric, routing_dims, queries + (first + q) * query_stride,
-                                                    scratch.codes.data() + q * bytes);
+                const CodedQuery coded =
+                    code_query(centroids, view.metric, routing_dims, queries + (first + q) * query_stride,
+                               scratch.codes.data() + q * bytes);
                 m[q] = coded.m;
                 c[q] = coded.c;
             }
             kernels().block_keys(centroids.blocks, centroids.block_bytes, blocks, scratch.codes.data(), bytes, tile,
                                  coded_groups(routing_dims), form, m, c, terms, scratch.keys.data(), padded);
             for (int q = 0; q < tile; q++)
-                pick_lists(scratch.keys.data() + q * padded, count, probe_count, scratch, probes + (first + q) * probe_count);
+                pick_lists(scratch.keys.data() + q * padded, count, probe_count, scratch,
+                           probes + (first + q) * probe_count);
         }
     });
 }

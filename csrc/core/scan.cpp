@@ -8,15 +8,18 @@ namespace {
 
 constexpr int64_t kChunkBytes = 24 << 10;  // half of a common first-level cache; the other half is for queries and keys
 constexpr int64_t kMaxChunkRows = 512;
-constexpr int64_t kPrefetchBytes = 2048;   // of the next list; the hardware goes on from there
+constexpr int64_t kPrefetchBytes = 2048;  // of the next list; the hardware goes on from there
 
 int64_t bytes_of(const Stretch& stretch) {
-    const int64_t size = stretch.plane->type == ScalarType::float32 ? 4 : stretch.plane->type == ScalarType::float16 ? 2 : 1;
+    const int64_t size = stretch.plane->type == ScalarType::float32   ? 4
+                         : stretch.plane->type == ScalarType::float16 ? 2
+                                                                      : 1;
     return stretch.padded_dims * size;
 }
 
 // Terms of rows [begin, end) for the coded scan of a prefix shorter than the code: |x_code| / |x_prefix|.
-const float* norm_ratios(const IndexView& view, const ScanPlan& plan, int64_t begin, int64_t end, std::vector<float>& ratios) {
+const float* norm_ratios(const IndexView& view, const ScanPlan& plan, int64_t begin, int64_t end,
+                         std::vector<float>& ratios) {
     const float* at_prefix = view.terms.at(plan.dims);
     const float* at_code = view.terms.at(view.code->dims);
     ratios.resize(static_cast<std::size_t>(kMaxChunkRows));
@@ -35,7 +38,8 @@ ScanPlan::ScanPlan(const IndexView& view, int dims, bool coded, int64_t keep)
       range(coded ? DimRange{} : range_of(view, 0, dims)) {
     int64_t row_bytes = coded ? coded_bytes(dims) : 0;
     for (const Stretch& stretch : range.stretches) row_bytes += bytes_of(stretch);
-    chunk_rows = std::min(kMaxChunkRows, std::max<int64_t>(kBlockRows, kChunkBytes / row_bytes / kBlockRows * kBlockRows));
+    chunk_rows =
+        std::min(kMaxChunkRows, std::max<int64_t>(kBlockRows, kChunkBytes / row_bytes / kBlockRows * kBlockRows));
 }
 
 void ScanTile::prepare(const IndexView& view, const ScanPlan& plan, const float* queries, int64_t query_stride,
@@ -46,7 +50,8 @@ void ScanTile::prepare(const IndexView& view, const ScanPlan& plan, const float*
     c.resize(size);
     if (shortlists.size() < size) shortlists.resize(size);
     const int64_t bytes = coded_bytes(plan.dims), floats = plan.range.folded_dims;
-    plan.coded ? codes.resize(size * static_cast<std::size_t>(bytes)) : folded.resize(size * static_cast<std::size_t>(floats));
+    plan.coded ? codes.resize(size * static_cast<std::size_t>(bytes))
+               : folded.resize(size * static_cast<std::size_t>(floats));
     for (std::size_t slot = 0; slot < size; slot++) {
         const float* query = queries + order[slot] * query_stride;
         if (plan.coded) {
@@ -55,7 +60,8 @@ void ScanTile::prepare(const IndexView& view, const ScanPlan& plan, const float*
             m[slot] = coded.m;
             c[slot] = coded.c;
         } else {
-            const float constant = fold_query(plan.range, query, folded.data() + slot * static_cast<std::size_t>(floats));
+            const float constant =
+                fold_query(plan.range, query, folded.data() + slot * static_cast<std::size_t>(floats));
             m[slot] = key_multiplier(view.metric);
             c[slot] = m[slot] * constant;
         }
@@ -110,12 +116,13 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
             }
             for (int q = 0; q < queries; q++)
                 tile.shortlists[static_cast<std::size_t>(slots[first + q])].offer(keys + q * stride, rows,
-                                                                                 static_cast<uint32_t>(row));
+                                                                                  static_cast<uint32_t>(row));
         }
     }
 }
 
-int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, const int32_t* probes, int probe_count) {
+int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, const int32_t* probes,
+                   int probe_count) {
     struct Visit {
         int32_t later, list, slot;
     };
@@ -132,7 +139,9 @@ int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, 
     int64_t scanned = 0;
     for (std::size_t i = 0, next; i < visits.size(); i = next) {
         slots.clear();
-        for (next = i; next < visits.size() && visits[next].list == visits[i].list && visits[next].later == visits[i].later; next++)
+        for (next = i;
+             next < visits.size() && visits[next].list == visits[i].list && visits[next].later == visits[i].later;
+             next++)
             slots.push_back(visits[next].slot);
         const auto list = static_cast<std::size_t>(visits[i].list);
         if (plan.coded && next < visits.size()) {

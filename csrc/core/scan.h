@@ -37,7 +37,8 @@ struct ScanTile {
     std::vector<int8_t> group_codes;
 };
 
-// Rows [begin, end) for the tile's queries slots[0 .. slot_count); first_block is the code block that holds row `begin`.
+// Rows [begin, end) for the tile's queries slots[0 .. slot_count); first_block is the code block that holds row
+// `begin`.
 void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, const int32_t* slots, int64_t slot_count,
                int64_t begin, int64_t end, int64_t first_block);
 

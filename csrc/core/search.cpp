@@ -30,9 +30,9 @@ struct Batch {
     void finish(ScanTile& tile, int64_t first, int64_t* rescored) const {
         for (int64_t slot = 0; slot < tile.count; slot++) {
             const int64_t q = order[static_cast<std::size_t>(first + slot)];
-            output.counts[q] = static_cast<int32_t>(
-                adanns::rerank(view, rerank, queries + q * query_stride, tile.shortlists[static_cast<std::size_t>(slot)], plan.k,
-                               output.distances + q * plan.k, output.ids + q * plan.k, rescored));
+            output.counts[q] = static_cast<int32_t>(adanns::rerank(
+                view, rerank, queries + q * query_stride, tile.shortlists[static_cast<std::size_t>(slot)], plan.k,
+                output.distances + q * plan.k, output.ids + q * plan.k, rescored));
         }
     }
 };
@@ -73,8 +73,15 @@ void search_split_rows(const Batch& batch, int64_t query_count, int64_t pieces, 
 void search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
             const float* routing_queries, int64_t routing_stride, int64_t query_count, SearchOutput& output) {
     const int64_t keep = plan.stages.empty() ? plan.k : plan.stages.front().keep;
-    Batch batch{view, plan, queries, query_stride, ScanPlan(view, plan.scan_dims, plan.coded, keep),
-                RerankPlan(view, plan.scan_dims, plan.coded, plan.stages), {}, {}, output};
+    Batch batch{view,
+                plan,
+                queries,
+                query_stride,
+                ScanPlan(view, plan.scan_dims, plan.coded, keep),
+                RerankPlan(view, plan.scan_dims, plan.coded, plan.stages),
+                {},
+                {},
+                output};
     batch.order.resize(static_cast<std::size_t>(query_count));
     std::iota(batch.order.begin(), batch.order.end(), int64_t{0});
     const bool routed = plan.probe_count > 0;
@@ -84,10 +91,11 @@ void search(const IndexView& view, const SearchPlan& plan, const float* queries,
 
     if (routed) {
         batch.probes.resize(static_cast<std::size_t>(query_count * probe_count));
-        nearest_lists(view, routing_queries, routing_stride, query_count, plan.routing_dims, plan.probe_count, plan.threads,
-                      batch.probes.data());
+        nearest_lists(view, routing_queries, routing_stride, query_count, plan.routing_dims, plan.probe_count,
+                      plan.threads, batch.probes.data());
         std::stable_sort(batch.order.begin(), batch.order.end(), [&](int64_t a, int64_t b) {
-            return batch.probes[static_cast<std::size_t>(a * probe_count)] < batch.probes[static_cast<std::size_t>(b * probe_count)];
+            return batch.probes[static_cast<std::size_t>(a * probe_count)] <
+                   batch.probes[static_cast<std::size_t>(b * probe_count)];
         });
     }
     const int64_t pieces = std::min<int64_t>(plan.threads, view.rows / kMinRowsPerTask);
@@ -96,7 +104,8 @@ void search(const IndexView& view, const SearchPlan& plan, const float* queries,
 
     const int64_t tile_queries = std::min(kTileQueries, divide_up(query_count, plan.threads));
     const int64_t tiles = divide_up(query_count, std::max<int64_t>(1, tile_queries));
-    std::vector<SearchOutput> totals(static_cast<std::size_t>(tiles), SearchOutput{nullptr, nullptr, nullptr, 0, output.rescored});
+    std::vector<SearchOutput> totals(static_cast<std::size_t>(tiles),
+                                     SearchOutput{nullptr, nullptr, nullptr, 0, output.rescored});
     const std::vector<int32_t> slots = all_slots(tile_queries);
     parallel_for(tiles, plan.threads, [&](int64_t t) {
         ScanTile& tile = thread_tile();
@@ -108,7 +117,8 @@ void search(const IndexView& view, const SearchPlan& plan, const float* queries,
             static thread_local std::vector<int32_t> probes;
             probes.resize(static_cast<std::size_t>(count * probe_count));
             for (int64_t slot = 0; slot < count; slot++)
-                std::copy_n(batch.probes.begin() + order[slot] * probe_count, probe_count, probes.begin() + slot * probe_count);
+                std::copy_n(batch.probes.begin() + order[slot] * probe_count, probe_count,
+                            probes.begin() + slot * probe_count);
             total.scanned = scan_lists(view, batch.scan, tile, probes.data(), plan.probe_count);
         } else {
             scan_rows(view, batch.scan, tile, slots.data(), count, 0, view.rows, 0);
@@ -117,7 +127,8 @@ void search(const IndexView& view, const SearchPlan& plan, const float* queries,
     });
     for (const SearchOutput& total : totals) {
         output.scanned += total.scanned;
-        for (std::size_t stage = 0; stage < output.rescored.size(); stage++) output.rescored[stage] += total.rescored[stage];
+        for (std::size_t stage = 0; stage < output.rescored.size(); stage++)
+            output.rescored[stage] += total.rescored[stage];
     }
 }
 

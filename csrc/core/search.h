@@ -20,10 +20,10 @@ struct SearchPlan {
 };
 
 struct SearchOutput {
-    float* distances;  // (queries, k)
-    int64_t* ids;      // (queries, k)
-    int32_t* counts;   // (queries,)
-    int64_t scanned;   // rows scanned, summed over queries
+    float* distances;               // (queries, k)
+    int64_t* ids;                   // (queries, k)
+    int32_t* counts;                // (queries,)
+    int64_t scanned;                // rows scanned, summed over queries
     std::vector<int64_t> rescored;  // candidates read by each stage, summed over queries
 };
 

@@ -10,8 +10,8 @@
 
 namespace adanns {
 
-// Keeps the `keep` smallest keys of all that are offered; of equal keys the ones offered first. What is kept depends on the
-// order of offers only, not on how they are cut into calls.
+// Keeps the `keep` smallest keys of all that are offered; of equal keys the ones offered first. What is kept depends on
+// the order of offers only, not on how they are cut into calls.
 class Shortlist {
    public:
     void reset(int64_t keep) {
@@ -23,9 +23,11 @@ class Shortlist {
     // Rows first_row ... first_row + count - 1, with their keys.
     void offer(const float* keys, int64_t count, uint32_t first_row) {
         reserve(count_ + count);
-        count_ += kernels().collect_below(keys, count, threshold_, first_row, keys_.data() + count_, rows_.data() + count_);
+        count_ +=
+            kernels().collect_below(keys, count, threshold_, first_row, keys_.data() + count_, rows_.data() + count_);
         // The first cut comes early, since it makes the threshold; later ones wait until they pay.
-        const int64_t slack = threshold_ == std::numeric_limits<float>::infinity() ? 32 : std::max<int64_t>(keep_ / 2, 128);
+        const int64_t slack =
+            threshold_ == std::numeric_limits<float>::infinity() ? 32 : std::max<int64_t>(keep_ / 2, 128);
         if (count_ > keep_ + slack) cut();
     }
 

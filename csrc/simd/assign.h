@@ -20,8 +20,8 @@ struct Nearest {
 };
 
 template <int Rows, int Blocks>
-ADANNS_INLINE void assign_tile(const float* rows, int64_t stride, const float* blocks, const float* half_norms, int dims,
-                               int32_t first, Nearest (*nearest)[kBlockVectors]) {
+ADANNS_INLINE void assign_tile(const float* rows, int64_t stride, const float* blocks, const float* half_norms,
+                               int dims, int32_t first, Nearest (*nearest)[kBlockVectors]) {
     VecF sums[Rows][Blocks][kBlockVectors] = {};
     for (int dim = 0; dim < dims; dim++) {
         VecF centroid[Blocks][kBlockVectors];
@@ -69,8 +69,9 @@ ADANNS_INLINE void assign_row_tile(const float* rows, int64_t stride, const floa
             }
 }
 
-void assign_rows(const float* rows, int64_t stride, int64_t row_count, const float* centroid_blocks, const float* half_norms,
-                 int64_t block_count, int dims, int32_t first_centroid, float* best_keys, int32_t* best) {
+void assign_rows(const float* rows, int64_t stride, int64_t row_count, const float* centroid_blocks,
+                 const float* half_norms, int64_t block_count, int dims, int32_t first_centroid, float* best_keys,
+                 int32_t* best) {
     int64_t r = 0;
     for (; r + kAssignRows <= row_count; r += kAssignRows)
         assign_row_tile<kAssignRows>(rows + r * stride, stride, centroid_blocks, half_norms, block_count, dims,

@@ -38,10 +38,12 @@ ADANNS_INLINE void dot_tile(const T* rows, int64_t stride, const float* queries,
 
 template <int Queries, class T>
 ADANNS_INLINE void dot_row_tiles(const T* rows, int64_t stride, int64_t row_count, const float* queries,
-                                 int64_t query_stride, int padded_dims, bool accumulate, float* dots, int64_t dots_stride) {
+                                 int64_t query_stride, int padded_dims, bool accumulate, float* dots,
+                                 int64_t dots_stride) {
     int64_t r = 0;
     for (; r + kRowTile <= row_count; r += kRowTile)
-        dot_tile<Queries>(rows + r * stride, stride, queries, query_stride, padded_dims, accumulate, dots + r, dots_stride);
+        dot_tile<Queries>(rows + r * stride, stride, queries, query_stride, padded_dims, accumulate, dots + r,
+                          dots_stride);
     for (; r < row_count; r++) {  // the same order of additions as in a tile: stride 0 makes four times the same row
         float four[Queries * kRowTile];
         dot_tile<Queries>(rows + r * stride, 0, queries, query_stride, padded_dims, false, four, kRowTile);
@@ -53,12 +55,12 @@ ADANNS_INLINE void dot_row_tiles(const T* rows, int64_t stride, int64_t row_coun
 }
 
 template <class T>
-void dot_rows(const T* rows, int64_t stride, int64_t row_count, const float* queries, int64_t query_stride, int query_count,
-              int padded_dims, bool accumulate, float* dots, int64_t dots_stride) {
+void dot_rows(const T* rows, int64_t stride, int64_t row_count, const float* queries, int64_t query_stride,
+              int query_count, int padded_dims, bool accumulate, float* dots, int64_t dots_stride) {
     int q = 0;
     for (; q + kQueryTile <= query_count; q += kQueryTile)
-        dot_row_tiles<kQueryTile>(rows, stride, row_count, queries + q * query_stride, query_stride, padded_dims, accumulate,
-                                  dots + q * dots_stride, dots_stride);
+        dot_row_tiles<kQueryTile>(rows, stride, row_count, queries + q * query_stride, query_stride, padded_dims,
+                                  accumulate, dots + q * dots_stride, dots_stride);
     for (; q < query_count; q++)
         dot_row_tiles<1>(rows, stride, row_count, queries + q * query_stride, query_stride, padded_dims, accumulate,
                          dots + q * dots_stride, dots_stride);
@@ -72,8 +74,8 @@ ADANNS_INLINE void prefetch_row(const T* row, int padded_dims) {
 }
 
 template <class T>
-void dot_gather(const T* plane, int64_t stride, const uint32_t* rows, int64_t row_count, const float* query, int padded_dims,
-                float* dots) {
+void dot_gather(const T* plane, int64_t stride, const uint32_t* rows, int64_t row_count, const float* query,
+                int padded_dims, float* dots) {
     for (int64_t i = 0; i < row_count && i < kGatherAhead; i++) prefetch_row(plane + rows[i] * stride, padded_dims);
     for (int64_t i = 0; i < row_count; i += kRowTile) {
         const int64_t count = row_count - i < kRowTile ? row_count - i : kRowTile;

@@ -38,7 +38,8 @@ void finish_keys(float* dots, int64_t count, KeyForm form, float m, float c, con
     }
 }
 
-// Codes are stored + 128 because VPDPBUSD wants one side unsigned; starting at -128 * sum(query) takes that back exactly.
+// Codes are stored + 128 because VPDPBUSD wants one side unsigned; starting at -128 * sum(query) takes that back
+// exactly.
 ADANNS_INLINE int32_t start_of_sums(const int8_t* query, int groups) {
     int32_t sum = 0;
     for (int d = 0; d < 4 * groups; d++) sum += query[d];
@@ -74,8 +75,8 @@ ADANNS_INLINE void block_tiles(const uint8_t* blocks, int64_t block_bytes, int64
     for (int q = 0; q < Queries; q++) starts[q] = start_of_sums(queries + q * query_stride, groups);
     int64_t b = 0;
     for (; b + Blocks <= block_count; b += Blocks)
-        block_tile<Blocks, Queries, Form>(blocks + b * block_bytes, block_bytes, queries, query_stride, groups, starts, m, c,
-                                          terms + 16 * b, keys + 16 * b, keys_stride);
+        block_tile<Blocks, Queries, Form>(blocks + b * block_bytes, block_bytes, queries, query_stride, groups, starts,
+                                          m, c, terms + 16 * b, keys + 16 * b, keys_stride);
     for (; b < block_count; b++)
         block_tile<1, Queries, Form>(blocks + b * block_bytes, block_bytes, queries, query_stride, groups, starts, m, c,
                                      terms + 16 * b, keys + 16 * b, keys_stride);
@@ -83,35 +84,35 @@ ADANNS_INLINE void block_tiles(const uint8_t* blocks, int64_t block_bytes, int64
 
 template <KeyForm Form>
 void block_keys_as(const uint8_t* blocks, int64_t block_bytes, int64_t block_count, const int8_t* queries,
-                   int64_t query_stride, int query_count, int groups, const float* m, const float* c, const float* terms,
-                   float* keys, int64_t keys_stride) {
+                   int64_t query_stride, int query_count, int groups, const float* m, const float* c,
+                   const float* terms, float* keys, int64_t keys_stride) {
     int q = 0;
     for (; q + 4 <= query_count; q += 4)
-        block_tiles<2, 4, Form>(blocks, block_bytes, block_count, queries + q * query_stride, query_stride, groups, m + q,
-                                c + q, terms, keys + q * keys_stride, keys_stride);
+        block_tiles<2, 4, Form>(blocks, block_bytes, block_count, queries + q * query_stride, query_stride, groups,
+                                m + q, c + q, terms, keys + q * keys_stride, keys_stride);
     if (q + 2 <= query_count) {
-        block_tiles<4, 2, Form>(blocks, block_bytes, block_count, queries + q * query_stride, query_stride, groups, m + q,
-                                c + q, terms, keys + q * keys_stride, keys_stride);
+        block_tiles<4, 2, Form>(blocks, block_bytes, block_count, queries + q * query_stride, query_stride, groups,
+                                m + q, c + q, terms, keys + q * keys_stride, keys_stride);
         q += 2;
     }
     if (q < query_count)
-        block_tiles<8, 1, Form>(blocks, block_bytes, block_count, queries + q * query_stride, query_stride, groups, m + q,
-                                c + q, terms, keys + q * keys_stride, keys_stride);
+        block_tiles<8, 1, Form>(blocks, block_bytes, block_count, queries + q * query_stride, query_stride, groups,
+                                m + q, c + q, terms, keys + q * keys_stride, keys_stride);
 }
 
-void block_keys(const uint8_t* blocks, int64_t block_bytes, int64_t block_count, const int8_t* queries, int64_t query_stride,
-                int query_count, int groups, KeyForm form, const float* m, const float* c, const float* terms, float* keys,
-                int64_t keys_stride) {
+void block_keys(const uint8_t* blocks, int64_t block_bytes, int64_t block_count, const int8_t* queries,
+                int64_t query_stride, int query_count, int groups, KeyForm form, const float* m, const float* c,
+                const float* terms, float* keys, int64_t keys_stride) {
     switch (form) {
         case KeyForm::plain:
-            return block_keys_as<KeyForm::plain>(blocks, block_bytes, block_count, queries, query_stride, query_count, groups,
-                                                 m, c, keys, keys, keys_stride);
+            return block_keys_as<KeyForm::plain>(blocks, block_bytes, block_count, queries, query_stride, query_count,
+                                                 groups, m, c, keys, keys, keys_stride);
         case KeyForm::add:
-            return block_keys_as<KeyForm::add>(blocks, block_bytes, block_count, queries, query_stride, query_count, groups, m,
-                                               c, terms, keys, keys_stride);
+            return block_keys_as<KeyForm::add>(blocks, block_bytes, block_count, queries, query_stride, query_count,
+                                               groups, m, c, terms, keys, keys_stride);
         case KeyForm::multiply:
-            return block_keys_as<KeyForm::multiply>(blocks, block_bytes, block_count, queries, query_stride, query_count,
-                                                    groups, m, c, terms, keys, keys_stride);
+            return block_keys_as<KeyForm::multiply>(blocks, block_bytes, block_count, queries, query_stride,
+                                                    query_count, groups, m, c, terms, keys, keys_stride);
     }
 }
 

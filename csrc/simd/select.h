@@ -66,8 +66,9 @@ ADANNS_INLINE Range to_ordered(float* keys, int64_t count) {
     return range;
 }
 
-// Halves the range of values until `keep` of them lie at or below its middle: each step is one pass of compares, no moves.
-// Returns a value with at least `keep` at or below it, and how many there are; more than `keep` only where values tie.
+// Halves the range of values until `keep` of them lie at or below its middle: each step is one pass of compares, no
+// moves. Returns a value with at least `keep` at or below it, and how many there are; more than `keep` only where
+// values tie.
 struct Cut {
     int32_t value;
     int64_t at_most;
@@ -104,7 +105,8 @@ float bound_of_smallest(const float* keys, int64_t count, int64_t keep, float* s
     for (int64_t start = groups; start < count; start += groups) {
         const int64_t width = count - start < groups ? count - start : groups;
         int64_t i = 0;
-        for (; i + kLanes <= width; i += kLanes) store_as(scratch + i, smaller(load(scratch + i), load(keys + start + i)));
+        for (; i + kLanes <= width; i += kLanes)
+            store_as(scratch + i, smaller(load(scratch + i), load(keys + start + i)));
         for (; i < width; i++) scratch[i] = keys[start + i] < scratch[i] ? keys[start + i] : scratch[i];
     }
     const Range range = to_ordered(scratch, groups);
@@ -137,10 +139,10 @@ float select_smallest(float* keys, uint32_t* rows, int64_t count, int64_t keep) 
         return float_of_ordered(cut.value);
     }
     int64_t ties = keep - (cut.at_most - [&] {  // how many of those equal to the cut stay: the first ones
-        int64_t equal = 0;
-        for (int64_t i = 0; i < count; i++) equal += values[i] == cut.value;
-        return equal;
-    }());
+                       int64_t equal = 0;
+                       for (int64_t i = 0; i < count; i++) equal += values[i] == cut.value;
+                       return equal;
+                   }());
     for (int64_t i = 0; i < count; i++) {
         if (values[i] > cut.value || (values[i] == cut.value && ties-- <= 0)) continue;
         rows[kept] = rows[i];

@@ -1,7 +1,7 @@
 // The one place that knows vector widths: lanes, loads and the few operations a compiler cannot spell.
 //
-// Everything is in an anonymous namespace and no STL header is used, so that no AVX copy of a shared inline function can
-// reach baseline code through the linker.
+// Everything is in an anonymous namespace and no STL header is used, so that no AVX copy of a shared inline function
+// can reach baseline code through the linker.
 #pragma once
 
 #include <stdint.h>
@@ -189,8 +189,9 @@ ADANNS_INLINE Vec4 sums_of(VecF a, VecF b, VecF c, VecF d) {
 #if defined(ADANNS_512)
     const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps((__m512)a, (__m512)b), _mm512_unpackhi_ps((__m512)a, (__m512)b));
     const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps((__m512)c, (__m512)d), _mm512_unpackhi_ps((__m512)c, (__m512)d));
-    const __m512 quads = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))),
-                                       _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))));
+    const __m512 quads =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))),
+                      _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))));
     const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(quads), _mm512_extractf32x8_ps(quads, 1));
     return (Vec4)_mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
 #elif defined(ADANNS_256)
@@ -225,13 +226,15 @@ ADANNS_INLINE void add_byte_products(BlockSums& sums, const uint8_t* codes, cons
 #if defined(ADANNS_512)
         const __m512i bytes = _mm512_loadu_si512(codes);
         const __m512i low = _mm512_and_si512(bytes, _mm512_set1_epi16(255));
-        const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(low, _mm512_set1_epi32(even)),
-                                                  _mm512_madd_epi16(_mm512_srli_epi16(bytes, 8), _mm512_set1_epi32(odd)));
+        const __m512i products =
+            _mm512_add_epi32(_mm512_madd_epi16(low, _mm512_set1_epi32(even)),
+                             _mm512_madd_epi16(_mm512_srli_epi16(bytes, 8), _mm512_set1_epi32(odd)));
 #elif defined(ADANNS_256)
         const __m256i bytes = _mm256_loadu_si256((const __m256i*)(codes + 32 * i));
         const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi16(255));
-        const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(low, _mm256_set1_epi32(even)),
-                                                  _mm256_madd_epi16(_mm256_srli_epi16(bytes, 8), _mm256_set1_epi32(odd)));
+        const __m256i products =
+            _mm256_add_epi32(_mm256_madd_epi16(low, _mm256_set1_epi32(even)),
+                             _mm256_madd_epi16(_mm256_srli_epi16(bytes, 8), _mm256_set1_epi32(odd)));
 #else
         const __m128i bytes = _mm_loadu_si128((const __m128i*)(codes + 16 * i));
         const __m128i low = _mm_and_si128(bytes, _mm_set1_epi16(255));
