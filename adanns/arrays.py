@@ -69,8 +69,8 @@ def checked_queries(queries: Any, dims: int, name: str = "queries") -> NDArray[n
 def row_chunks(vectors: Any) -> tuple[Iterator[tuple[Vectors, Any]], int | None]:
     """Checked chunks of (vectors, ids or None), and how many rows there are where that is known.
 
-    `vectors` is anything numpy reads as a matrix (memory maps are read chunk by chunk), or an iterable of chunks, each a
-    matrix or a pair (matrix, ids).
+    `vectors` is anything numpy reads as a matrix (memory maps are read chunk by chunk), or an iterable of chunks, each
+    a matrix or a pair (matrix, ids).
     """
     if hasattr(vectors, "__array__") or (isinstance(vectors, Sequence) and not isinstance(vectors, tuple)):
         whole = np.asarray(vectors)
@@ -125,7 +125,9 @@ def checked_count(value: Any, name: str, least: int = 1) -> int:
     except TypeError:
         raise TypeError(f"{name} is {value!r}; expected an int") from None
     if not least <= count <= LARGEST_COUNT:
-        raise ValueError(f"{name}={count}; expected {least} or more" + ("" if count < least else f", {LARGEST_COUNT} at most"))
+        raise ValueError(
+            f"{name}={count}; expected {least} or more" + ("" if count < least else f", {LARGEST_COUNT} at most")
+        )
     return count
 
 
@@ -141,7 +143,7 @@ def _usable_cpus() -> int:
 
 
 def checked_stages(rerank: Any, ladder: Sequence[int], scan_dims: int, k: int) -> Stages:
-    """Rerank stages [(dims, keep), ...]: dims on the ladder and increasing from the scan's, keeps not increasing, >= k."""
+    """Rerank stages [(dims, keep), ...]: rungs that increase from the scan's on, keeps that do not increase, >= k."""
     stages: list[tuple[int, int]] = []
     try:
         pairs = [(dims, keep) for dims, keep in rerank]
@@ -152,10 +154,10 @@ def checked_stages(rerank: Any, ladder: Sequence[int], scan_dims: int, k: int) -
         keep = checked_count(keep, "keep of a rerank stage")
         least = stages[-1][0] + 1 if stages else scan_dims
         if dims < least:
-            raise ValueError(f"rerank={list(pairs)}: dims must increase from stage to stage, from the scan's {scan_dims} on")
+            raise ValueError(f"rerank={pairs}: dims must increase from stage to stage, from the scan's {scan_dims} on")
         if stages and keep > stages[-1][1]:
-            raise ValueError(f"rerank={list(pairs)}: a stage cannot keep more than the one before it")
+            raise ValueError(f"rerank={pairs}: a stage cannot keep more than the one before it")
         stages.append((dims, keep))
     if stages and stages[-1][1] < k:
-        raise ValueError(f"rerank={list(pairs)}: the last stage keeps {stages[-1][1]}, fewer than k={k}")
+        raise ValueError(f"rerank={pairs}: the last stage keeps {stages[-1][1]}, fewer than k={k}")
     return tuple(stages)

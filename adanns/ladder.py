@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -31,7 +32,7 @@ def checked_ladder(ladder: Sequence[int]) -> tuple[int, ...]:
     rungs = tuple(ladder)
     if not rungs or any(not isinstance(rung, int) or isinstance(rung, bool) for rung in rungs):
         raise ValueError(f"ladder is {ladder!r}; expected increasing positive ints such as (8, 16, 32)")
-    if rungs[0] < 1 or any(low >= high for low, high in zip(rungs, rungs[1:], strict=False)):
+    if rungs[0] < 1 or any(low >= high for low, high in itertools.pairwise(rungs)):
         raise ValueError(f"ladder is {rungs}; its dims must be positive and increase")
     return rungs
 

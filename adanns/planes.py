@@ -27,7 +27,13 @@ def padded(dims: int) -> int:
 def plane_tuples(bands: Sequence[Band], arrays: Arrays) -> list[PlaneTuple]:
     """The planes of an index as the engine takes them."""
     return [
-        (band.first_dim, band.dims, arrays[f"plane_{i}"], arrays.get(f"plane_{i}_scales"), arrays.get(f"plane_{i}_offsets"))
+        (
+            band.first_dim,
+            band.dims,
+            arrays[f"plane_{i}"],
+            arrays.get(f"plane_{i}_scales"),
+            arrays.get(f"plane_{i}_offsets"),
+        )
         for i, band in enumerate(bands)
     ]
 
@@ -78,11 +84,14 @@ class PlaneBuilder:
             _core.permute_rows(source, order, target, self._threads)
             self.arrays[name] = target
 
-    def prefix(self, dims: int, rows: NDArray[np.int64] | None = None, first_row: int = 0, count: int = 0) -> NDArray[np.float32]:
+    def prefix(
+        self, dims: int, rows: NDArray[np.int64] | None = None, first_row: int = 0, count: int = 0
+    ) -> NDArray[np.float32]:
         """Stored rows at a prefix as float32 (normalised under cosine)."""
         return _core.read_prefix(self.planes(), rows, first_row, count, dims, self._metric == "cosine", self._threads)
 
     def planes(self) -> list[PlaneTuple]:
+        """The planes as the engine takes them."""
         return plane_tuples(self.bands, self.arrays)
 
     def add_terms(self) -> None:
@@ -97,7 +106,7 @@ class PlaneBuilder:
     def add_code(self, dims: int, list_offsets: NDArray[np.int64]) -> None:
         """int8 blocks of a prefix: `code_blocks`, `code_scales`, `code_offsets`."""
         code = encoded_blocks(self.planes(), dims, self._metric == "cosine", list_offsets, self._threads)
-        self.arrays |= {f"code_{part}": array for part, array in zip(("blocks", "scales", "offsets"), code, strict=True)}
+        self.arrays |= {f"code_{part}": array for part, array in code.items()}
 
     def _staging(self, band: Band, rows: int) -> NDArray[Any]:
         # int8 needs the extent of every dimension first, so it waits in float32.
@@ -110,7 +119,8 @@ class PlaneBuilder:
             raise ValueError(f"vectors: row {rows_before + row} holds NaN or infinity")
         if problem == "beyond float16":
             raise ValueError(
-                f"vectors: row {rows_before + row} goes beyond 65504, the largest float16; build with precision='float32'"
+                f"vectors: row {rows_before + row} goes beyond 65504, the largest float16; "
+                f"build with precision='float32'"
             )
 
     def _keep(self, name: str, band: Band, plane: NDArray[Any]) -> None:
@@ -124,12 +134,12 @@ class PlaneBuilder:
 
 def encoded_blocks(
     planes: list[PlaneTuple], dims: int, normalise: bool, list_offsets: NDArray[np.int64], threads: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-    """int8 code blocks of a prefix, with scales and offsets per dimension; each list starts a new block of 16 rows."""
+) -> Arrays:
+    """int8 code `blocks` of a prefix, `scales` and `offsets` per dimension; each list starts a new block of 16 rows."""
     blocks = int((-(-np.diff(list_offsets) // PADDED)).sum())
     codes = aligned_empty((blocks, -(-dims // 4) * 4 * PADDED), np.uint8)
     scales, offsets = _core.encode_blocks(planes, dims, normalise, list_offsets, codes, threads)
-    return codes, scales, offsets
+    return {"blocks": codes, "scales": scales, "offsets": offsets}
 
 
 def _joined_ids(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:

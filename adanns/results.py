@@ -45,6 +45,7 @@ class SearchResult:
 
     @property
     def stats(self) -> tuple[StageStats, ...]:
+        """What each stage read and kept, in order."""
         return tuple(StageStats(*numbers) for numbers in self._stats)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:

@@ -39,10 +39,12 @@ class Built:
 
     @property
     def rows(self) -> int:
+        """Vectors held."""
         return len(self.arrays["ids"])
 
     @property
     def dims(self) -> int:
+        """Dimensions of a whole vector."""
         return self.ladder[-1]
 
 
@@ -57,7 +59,12 @@ def bundle(parameters: IndexParameters, arrays: Arrays) -> Built:
         code = (len(arrays["code_scales"]), arrays["code_blocks"], arrays["code_scales"], arrays["code_offsets"])
     centroid_dims = len(arrays["centroid_scales"]) if "centroid_scales" in arrays else 0
     if "list_offsets" in arrays:
-        centroid_code = (centroid_dims, arrays["centroid_blocks"], arrays["centroid_scales"], arrays["centroid_offsets"])
+        centroid_code = (
+            centroid_dims,
+            arrays["centroid_blocks"],
+            arrays["centroid_scales"],
+            arrays["centroid_offsets"],
+        )
         lists = (arrays["list_offsets"], centroid_code, arrays["centroid_ladder"], arrays.get("centroid_terms"))
     view = _core.IndexView(
         metric=parameters.metric,
@@ -118,8 +125,8 @@ class Index(ABC, Generic[P]):
     ) -> I:
         """Index `vectors`, replacing what was there; returns the index.
 
-        vectors: float32 or float16 (rows, dims) - an array, an np.memmap, or an iterator of chunks, each a matrix or a pair
-            (matrix, ids). float64 is converted. Nothing changes where an error is raised.
+        vectors: float32 or float16 (rows, dims) - an array, an np.memmap, or an iterator of chunks, each a matrix or a
+            pair (matrix, ids). float64 is converted. Nothing changes where an error is raised.
         ids: unique non-negative integers, one per row; default 0 ... rows - 1.
         threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).
         """

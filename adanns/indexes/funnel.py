@@ -57,10 +57,10 @@ class FunnelIndex(Index[FunnelParameters]):
     ) -> SearchResult:
         """The k nearest rows by way of a shortlist.
 
-        shortlist_dims: prefix at which all rows are compared; beyond the one built with, the planes are scanned instead of
-            the int8 code.
-        rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: the paper's, 200 (or
-            2 k) at all dims. An empty list returns the shortlist's order.
+        shortlist_dims: prefix at which all rows are compared; beyond the one built with, the planes are scanned instead
+            of the int8 code.
+        rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: the paper's,
+            200 (or 2 k) at all dims. An empty list returns the shortlist's order.
         """
         built = self._need_built()
         scan_dims = self._rung(built, shortlist_dims, self._parameters.shortlist_dims, "shortlist_dims")

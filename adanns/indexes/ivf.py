@@ -79,8 +79,8 @@ class IVFIndex(Index[IVFParameters]):
     ) -> I:
         """Index `vectors` (see Index.build).
 
-        clusters: a clustering made elsewhere, e.g. on another representation (MG-IVF: AdANNS, section 4.1). Where its centroids
-            are not of a prefix on the ladder, searches need `routing_queries` of the centroids' dims.
+        clusters: a clustering made elsewhere, e.g. on another representation (MG-IVF: AdANNS, section 4.1). Where its
+            centroids are not of a prefix on the ladder, searches need `routing_queries` of the centroids' dims.
         """
         fresh = type(self)._with_foreign(self, clusters)
         Index.build(fresh, vectors, ids, threads=threads, progress=progress)
@@ -101,10 +101,10 @@ class IVFIndex(Index[IVFParameters]):
     ) -> SearchResult:
         """The k nearest rows in the `probes` nearest lists.
 
-        cluster_dims: prefix of the centroids that routes, up to the one built with. scan_dims: prefix at which the rows of
-            those lists are compared; beyond the one built with, the planes are scanned instead of the int8 code.
-        rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: 100 (or 4 k) at all
-            dims. An empty list returns the scan's order.
+        cluster_dims: prefix of the centroids that routes, up to the one built with. scan_dims: prefix at which the rows
+            of those lists are compared; beyond the one built with, the planes are scanned instead of the int8 code.
+        rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: 100 (or 4 k)
+            at all dims. An empty list returns the scan's order.
         routing_queries: the queries as the centroids' own representation has them, for foreign clusters.
         """
         built = self._need_built()
@@ -135,8 +135,8 @@ class IVFIndex(Index[IVFParameters]):
             return routing, built.centroid_dims
         if built.centroid_dims not in built.ladder:
             raise ValueError(
-                f"this index routes by centroids of {built.centroid_dims} dims, not a prefix of its ladder {built.ladder}; "
-                f"pass routing_queries="
+                f"this index routes by centroids of {built.centroid_dims} dims, not a prefix on its ladder "
+                f"{built.ladder}; pass routing_queries="
             )
         if cluster_dims is None:
             return None, built.centroid_dims
@@ -178,7 +178,9 @@ class IVFIndex(Index[IVFParameters]):
         lists = parameters.lists or default_lists(rows)
         sample = builder.prefix(dims, sample_rows(rows, lists * parameters.points_per_list, parameters.seed))
         spherical = parameters.metric == "cosine"
-        centroids, objective = lloyd(sample, lists, parameters.iterations, parameters.seed, spherical, threads, progress)
+        centroids, objective = lloyd(
+            sample, lists, parameters.iterations, parameters.seed, spherical, threads, progress
+        )
         del sample
         assignments = np.empty(rows, np.int32)
         distances = np.empty(rows, np.float32)
@@ -201,7 +203,7 @@ class IVFIndex(Index[IVFParameters]):
         metric = self._parameters.metric
         whole = np.array([0, count], np.int64)
         code = encoded_blocks(planes, dims, metric == "cosine", whole, threads)
-        builder.arrays |= {f"centroid_{part}": array for part, array in zip(("blocks", "scales", "offsets"), code, strict=True)}
+        builder.arrays |= {f"centroid_{part}": array for part, array in code.items()}
         rungs = [rung for rung in builder.ladder if rung < dims] if dims in builder.ladder else []
         builder.arrays["centroid_ladder"] = np.array([*rungs, dims], np.int32)
         if metric != "ip":
@@ -226,5 +228,7 @@ def _checked_clusters(clusters: Clusters, rows: int, threads: int) -> Clusters:
     if assignments.shape != (rows,):
         raise ValueError(f"assignments have shape {assignments.shape}; expected ({rows},), one cluster per row")
     if assignments.min() < 0 or assignments.max() >= len(centroids):
-        raise ValueError(f"assignments run from {assignments.min()} to {assignments.max()}; there are {len(centroids)} centroids")
+        raise ValueError(
+            f"assignments run from {assignments.min()} to {assignments.max()}; there are {len(centroids)} centroids"
+        )
     return Clusters(centroids, assignments.astype(np.int32), clusters.objective)

@@ -37,7 +37,7 @@ def write_folder(folder: Path, kind: str, parameters: str, arrays: Arrays) -> No
             "arrays": {name: {"dtype": array.dtype.str, "shape": array.shape} for name, array in arrays.items()},
         }
         (fresh / HEADER).write_text(json.dumps(header, indent=1))
-        os.chmod(fresh, 0o777 & ~_umask())
+        fresh.chmod(0o777 & ~_umask())
         if folder.exists():
             shutil.rmtree(folder)
         fresh.rename(folder)
@@ -57,7 +57,9 @@ def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptIndexError(f"{path} is not the header of a saved index: {error!r}") from error
     if version != FORMAT_VERSION:
-        raise IncompatibleVersionError(f"{folder} has format version {version}; this adanns reads version {FORMAT_VERSION}")
+        raise IncompatibleVersionError(
+            f"{folder} has format version {version}; this adanns reads version {FORMAT_VERSION}"
+        )
     return kind, json.dumps(parameters), {name: _read(folder, name, what, mmap) for name, what in described.items()}
 
 

@@ -41,7 +41,8 @@ def train_kmeans(
 ) -> Clusters:
     """Cluster the rows of a matrix (Lloyd); under cosine rows and centroids are normalised (spherical k-means).
 
-    Trained on a seeded sample of `points_per_cluster * clusters` rows; then every row is assigned, and no cluster is empty.
+    Trained on a seeded sample of `points_per_cluster * clusters` rows; then every row is assigned, and no cluster is
+    empty.
     """
     array = checked_vectors(vectors, "vectors")
     clusters = checked_count(clusters, "clusters")
@@ -82,7 +83,7 @@ def lloyd(
     threads: int,
     progress: Progress,
 ) -> tuple[NDArray[np.float32], tuple[float, ...]]:
-    """Centroids and the objective per iteration. Starts from `clusters` different rows; empty clusters split large ones."""
+    """Centroids and the objective per iteration, from `clusters` different rows; empty clusters split large ones."""
     generator = np.random.default_rng(seed + 1)
     centroids = sample[np.sort(generator.choice(len(sample), clusters, replace=False))]
     objective = []
@@ -135,7 +136,9 @@ def _as_points(array: NDArray[Any], spherical: bool) -> NDArray[np.float32]:
     points = np.ascontiguousarray(array, dtype=np.float32)
     if not spherical:
         return points
-    return np.concatenate([_normalised(points[start : start + CHUNK_ROWS]) for start in range(0, len(points), CHUNK_ROWS)])
+    return np.concatenate(
+        [_normalised(points[start : start + CHUNK_ROWS]) for start in range(0, len(points), CHUNK_ROWS)]
+    )
 
 
 def _normalised(points: NDArray[np.float32]) -> NDArray[np.float32]:
