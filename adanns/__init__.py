@@ -1,8 +1,8 @@
 """adanns: retrieval for Matryoshka embeddings - few dimensions to route and scan, more to rerank.
 
 Conventions: vectors are row-major (rows, dims), float32 or float16; ids are int64; distances are float32 and ascend,
-smaller is nearer: l2 is the squared L2 distance, cosine is 1 - cos (at a prefix: of the renormalised prefix), ip is minus
-the inner product. Sizes are in rows, not bytes.
+smaller is nearer: l2 is the squared L2 distance, cosine is 1 - cos (at a prefix: of the renormalised prefix), ip is
+minus the inner product. Sizes are in rows, not bytes.
 """
 
 from adanns import datasets, evaluate

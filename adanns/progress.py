@@ -12,7 +12,7 @@ ProgressCallback = Callable[[str, int, int], None]
 
 
 class Progress:
-    """`progress=None` shows a bar where stderr is a terminal, True always, False never; a callable is called instead."""
+    """`progress=None` shows a bar where stderr is a terminal, True always, False never; a callable is called."""
 
     def __init__(self, progress: bool | ProgressCallback | None) -> None:
         if progress is not None and not isinstance(progress, bool) and not callable(progress):
