@@ -56,8 +56,9 @@ struct Range {
 ADANNS_INLINE Range to_ordered(float* keys, int64_t count) {
     Range range = {INT32_MAX, INT32_MIN};
     for (int64_t i = 0; i < count; i++) {
+        const float key = keys[i] + 0.0f;  // -0 becomes 0: equal keys are equal integers
         int32_t bits;
-        memcpy(&bits, keys + i, sizeof bits);
+        memcpy(&bits, &key, sizeof bits);
         bits = ordered(bits);
         memcpy(keys + i, &bits, sizeof bits);
         range.low = bits < range.low ? bits : range.low;

@@ -73,6 +73,7 @@ ADANNS_INLINE VecF load(const uint16_t* from) {  // float16
     memcpy(&value, &magnitude, sizeof value);
     value *= 0x1p112f;
     memcpy(&bits, &value, sizeof bits);
+    bits |= (magnitude >= 0x1f << 23) & 0x7f800000;  // the greatest exponent of a half means infinity or NaN
     VecI sign;
     for (int i = 0; i < kLanes; i++) sign[i] = (int32_t)((uint32_t)(from[i] & 0x8000u) << 16);
     bits |= sign;
