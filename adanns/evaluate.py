@@ -108,7 +108,8 @@ def _relevance(
         raise ValueError("database_labels are empty")
     if neighbours.max() >= len(row_labels):
         raise ValueError(f"ids name row {neighbours.max()} but there are {len(row_labels)} database_labels")
-    return (row_labels[neighbours] == wanted[:, None]) & (neighbours >= 0)
+    relevant: npt.NDArray[np.bool_] = (row_labels[neighbours] == wanted[:, None]) & (neighbours >= 0)
+    return relevant
 
 
 def _checked_ids(ids: npt.ArrayLike, name: str) -> npt.NDArray[np.integer[Any]]:

@@ -1,0 +1,1 @@
+"""Benchmarks of adanns beside its peers: `python -m benchmarks --help`."""

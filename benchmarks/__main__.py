@@ -1,0 +1,74 @@
+"""`python -m benchmarks`: which benchmark to run, with what.
+
+Nothing heavy is imported here: numpy's and FAISS's BLAS read the environment when they are loaded, so the
+environment is prepared first (see benchmarks.machine.prepare_environment).
+"""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks import machine
+
+METHODS = {
+    "exact": "adanns.ExactIndex at every rung",
+    "funnel": "adanns.FunnelIndex",
+    "ivf": "adanns.IVFIndex",
+    "faiss-flat": "FAISS Flat at every rung",
+    "faiss-ivf": "FAISS IVF-Flat on all dims (rigid)",
+    "faiss-ivf-refine": "FAISS IVF-Flat on a prefix, refined at all dims",
+    "faiss-4bit": "FAISS IVF with residual 4-bit codes of a prefix, refined at all dims",
+    "faiss-hnsw": "FAISS HNSW32 on a prefix, refined at all dims",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, prepare the environment, run the benchmark."""
+    options = _parser().parse_args(arguments)
+    options.environment = machine.prepare_environment(options.threads)
+    run = importlib.import_module(f"benchmarks.{options.benchmark}").run
+    return int(run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure adanns beside its peers.")
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    speedup = benchmarks.add_parser(
+        "speedup",
+        help="accuracy against time: our indices beside FAISS, in one run",
+        epilog="Methods: " + "; ".join(f"{key}: {what}" for key, what in METHODS.items()) + ".",
+    )
+    speedup.add_argument("--dataset", default="icons", help="icons, wordnet or npy:DIR (default: icons)")
+    speedup.add_argument("--queries", type=_at_least_one, help="how many queries (default: all, at most 10,000)")
+    speedup.add_argument("--methods", type=_method_list, default=list(METHODS), help="comma-separated (default: all)")
+    speedup.add_argument("--rounds", type=_at_least_one, help="timed rounds; medians are reported (default: 5)")
+    speedup.add_argument("--quick", action="store_true", help="2 rounds, 1,000 queries, a coarser sweep")
+    _add_common(speedup)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=_at_least_one, default=machine.available_cores(), help="for builds and batches"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _method_list(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in METHODS:
+            raise argparse.ArgumentTypeError(f"{name!r} is unknown; choose from {', '.join(METHODS)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""How fast and how good is each setting: one accuracy pass, then interleaved timed rounds."""
+
+import gc
+import time
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.data import Accuracy, Floats, K, Workload
+from benchmarks.methods.base import Built, Setting
+from benchmarks.results import Measurement
+
+# A slow setting is timed on so many of the queries that one batch, or one loop of single queries, takes about this.
+BATCH_SECONDS = 1.0
+LOOP_SECONDS = 0.25
+FEWEST_IN_BATCH = 100
+FEWEST_IN_LOOP = 20
+MOST_IN_LOOP = 500
+WARM_UP_QUERIES = 32
+
+
+@dataclass
+class Trial:
+    """One setting on its way through the rounds."""
+
+    built: Built
+    setting: Setting
+    accuracy: Accuracy
+    mflops: float
+    batch_queries: int
+    loop_queries: int
+    batch_us: list[float] = field(default_factory=list)
+    p50_us: list[float] = field(default_factory=list)
+    p99_us: list[float] = field(default_factory=list)
+
+    def measurement(self) -> Measurement:
+        """Medians over the rounds."""
+        return Measurement(
+            method=self.built.method,
+            family=self.built.family,
+            parameters=dict(self.setting.parameters),
+            build_seconds=self.built.build_seconds,
+            bytes_per_vector=self.built.bytes_per_vector,
+            queries_per_second=1e6 / median(self.batch_us),
+            batch_us=median(self.batch_us),
+            batch_us_fastest=min(self.batch_us),
+            batch_us_slowest=max(self.batch_us),
+            latency_p50_us=median(self.p50_us),
+            latency_p99_us=median(self.p99_us),
+            recall10=self.accuracy.recall10,
+            top1=self.accuracy.top1,
+            map10=self.accuracy.map10,
+            mflops=self.mflops,
+            batch_queries=self.batch_queries,
+            latency_queries=self.loop_queries,
+        )
+
+
+def measure(
+    built: list[Built], workload: Workload, *, rounds: int, threads: int, seed: int, progress: bool = True
+) -> list[Measurement]:
+    """Measure every setting of every built index.
+
+    A batch is one call for all queries on `threads` threads; latency is a loop of one-query calls on one thread. The
+    settings are timed round by round, each round in another order, so that what else the machine does hits all alike.
+    """
+    pairs = [(index, setting) for index in built for setting in index.settings]
+    quiet = None if progress else True  # None: shown on a terminal only
+    trials = [
+        _accuracy_pass(index, setting, workload, threads)
+        for index, setting in tqdm(pairs, desc="accuracy", unit="setting", disable=quiet)
+    ]
+    random = np.random.default_rng(seed)
+    with tqdm(total=rounds * len(trials), desc="timing", unit="setting", disable=quiet) as bar:
+        for _ in range(rounds):
+            for position in random.permutation(len(trials)):
+                _time_once(trials[position], workload.queries, threads)
+                bar.update()
+    return [trial.measurement() for trial in trials]
+
+
+def _accuracy_pass(built: Built, setting: Setting, workload: Workload, threads: int) -> Trial:
+    """Search all queries once; how long that takes decides on how many of them the setting is timed."""
+    queries = workload.queries
+    start = time.perf_counter()
+    ids = setting.search(queries, K, threads)
+    seconds_per_query = (time.perf_counter() - start) / len(queries)
+    mflops = setting.mflops(len(queries))
+    # A single query on one thread takes at least its share of the batch.
+    loop_queries = int(LOOP_SECONDS / (seconds_per_query * threads))
+    return Trial(
+        built,
+        setting,
+        workload.accuracy(ids),
+        mflops,
+        batch_queries=min(len(queries), max(FEWEST_IN_BATCH, int(BATCH_SECONDS / seconds_per_query))),
+        loop_queries=min(len(queries), MOST_IN_LOOP, max(FEWEST_IN_LOOP, loop_queries)),
+    )
+
+
+def _time_once(trial: Trial, queries: Floats, threads: int) -> None:
+    search = trial.setting.search
+    batch = queries[: trial.batch_queries]
+    search(queries[:WARM_UP_QUERIES], K, threads)
+    start = time.perf_counter()
+    search(batch, K, threads)
+    trial.batch_us.append((time.perf_counter() - start) / len(batch) * 1e6)
+
+    singles = [queries[row : row + 1] for row in range(trial.loop_queries)]
+    seconds = []
+    search(singles[-1], K, 1)
+    gc.disable()
+    for query in singles:
+        start = time.perf_counter()
+        search(query, K, 1)
+        seconds.append(time.perf_counter() - start)
+    gc.enable()
+    trial.p50_us.append(float(np.percentile(seconds, 50)) * 1e6)
+    trial.p99_us.append(float(np.percentile(seconds, 99)) * 1e6)

@@ -1,0 +1,236 @@
+// Fills the page from its content: {run, figures, styles}, as benchmarks/page.py wrote them.
+const { run, figures, styles } = JSON.parse(document.getElementById("content").textContent);
+const rows = run.measurements;
+const byId = (id) => document.getElementById(id);
+const hasLabels = rows.some((row) => row.top1 !== null);
+const threads = `${run.options.threads} thread${run.options.threads > 1 ? "s" : ""}`;
+
+const QUALITIES = [
+  { field: "recall10", label: "recall@10", scale: "recall", factor: 1 },
+  { field: "top1", label: "top-1, %", scale: "linear", factor: 100 },
+  { field: "map10", label: "mAP@10, %", scale: "linear", factor: 100 },
+].filter((quality) => hasLabels || quality.field === "recall10");
+const COSTS = [
+  { field: "batch_us", label: `batch on ${threads}: µs per query` },
+  { field: "latency_p50_us", label: "one query at a time: median µs" },
+  { field: "latency_p99_us", label: "one query at a time: 99th percentile, µs" },
+  { field: "mflops", label: "MFLOPs per query" },
+  { field: "bytes_per_vector", label: "bytes per vector" },
+  { field: "build_seconds", label: "seconds to build" },
+];
+const methods = Object.keys(styles).filter((name) => rows.some((row) => row.method === name));
+const hidden = new Set();
+let sorting = { column: null, down: false };
+
+function html(name, attributes = {}, parent, text) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  if (parent) parent.append(element);
+  return element;
+}
+
+const number = (value) => value.toLocaleString("en-US", value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
+const times = (ratio) => `${ratio < 10 ? ratio.toFixed(1) : number(Math.round(ratio))}×`;
+const percent = (share) => (share === null ? "–" : (100 * share).toFixed(2));
+
+function settings(parameters) {
+  const shown = (value) => (Array.isArray(value) ? value.map((stage) => stage.join(":")).join(" ") : value);
+  return Object.entries(parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${shown(value)}`).join(", ");
+}
+
+function describe(row) {
+  return [
+    settings(row.parameters),
+    `recall@10 ${row.recall10.toFixed(4)}` + (row.top1 === null ? "" : `, top-1 ${percent(row.top1)} %, mAP@10 ${percent(row.map10)} %`),
+    `batch ${number(row.batch_us)} µs (${number(row.batch_us_fastest)} to ${number(row.batch_us_slowest)}), ` +
+      `${number(row.queries_per_second)} queries/s`,
+    `one query p50 ${number(row.latency_p50_us)} µs, p99 ${number(row.latency_p99_us)} µs`,
+    `${number(row.mflops)} MFLOPs, ${number(row.bytes_per_vector)} bytes/vector, built in ${number(row.build_seconds)} s`,
+  ].join("\n");
+}
+
+function front(measurements, cost, quality) {
+  const known = measurements.filter((row) => row[quality] !== null);
+  known.sort((a, b) => a[cost] - b[cost] || b[quality] - a[quality]);
+  const best = [];
+  for (const row of known) if (!best.length || row[quality] > best.at(-1)[quality]) best.push(row);
+  return best;
+}
+
+function choice(options, id) {
+  return options[byId(id).selectedIndex];
+}
+
+function drawExplorer() {
+  const quality = choice(QUALITIES, "quality"), cost = choice(COSTS, "cost"), everything = byId("all-settings").checked;
+  const series = [];
+  for (const name of methods) {
+    if (hidden.has(name)) continue;
+    const group = rows.filter((row) => row.method === name && row[quality.field] !== null);
+    const asPoint = (row) => [row[cost.field], row[quality.field] * quality.factor, describe(row)];
+    if (everything) series.push({ name, scatter: true, points: group.map(asPoint) });
+    series.push({ name, points: front(group, cost.field, quality.field).map(asPoint) });
+  }
+  const container = byId("explorer");
+  container.replaceChildren();
+  drawChart(container, { x_label: `${cost.label} (log)`, y_label: quality.label, x_scale: "log", y_scale: quality.scale, series },
+    styles, 1040, 520);
+  drawFronts(quality, cost);
+}
+
+function drawLegend() {
+  for (const name of methods) {
+    const button = html("button", { type: "button", "aria-pressed": "true" }, byId("legend"));
+    button.append(swatch(name), name);
+    button.addEventListener("click", () => {
+      if (!hidden.delete(name)) hidden.add(name);
+      button.setAttribute("aria-pressed", String(!hidden.has(name)));
+      drawExplorer();
+    });
+  }
+}
+
+function swatch(name) {
+  const icon = svg("svg", { width: 30, height: 14, viewBox: "0 0 30 14" });
+  svg("path", { d: "M 1 7 H 29", stroke: styles[name].colour, "stroke-width": 2,
+    "stroke-dasharray": styles[name].dashed ? "5 3" : "none" }, icon);
+  marker(icon, styles[name], 15, 7, 4.5);
+  return icon;
+}
+
+function drawHeadlines() {
+  const find = (quality, cost, target) => run.summary.comparisons.find((one) =>
+    one.quality === quality && one.cost === cost && one.ours && (target === undefined || one.target === target));
+  const cards = [
+    [find("recall10", "batch_us", 0.97), `Batch on ${threads}, recall@10 ≥ 0.97`],
+    [find("recall10", "latency_p50_us", 0.97), "One query at a time, recall@10 ≥ 0.97"],
+    [find("top1", "batch_us"), `Batch on ${threads}, top-1 within 0.1 point of exact search`],
+  ];
+  for (const [one, where] of cards) {
+    if (!one) continue;
+    const ours = one.rows.find((row) => row.method === one.ours);
+    const card = html("div", { class: "card" }, byId("headlines"));
+    html("h3", {}, card, where);
+    html("b", {}, card, ours.against_exact ? `${times(ours.against_exact)} faster` : `${number(ours.us)} µs`);
+    const versus = ours.against_exact ? ` against ${number(one.exact_us)} µs for exact search of all ${run.dataset.dims} dimensions` : "";
+    html("span", {}, card, `${one.ours}: ${number(ours.us)} µs per query${versus}. `);
+    if (one.peer) html("span", {}, card, `FAISS's best, ${one.peer}: ${number(ours.us * one.ours_against_peer)} µs.`);
+  }
+}
+
+function drawEqual() {
+  const groups = Map.groupBy
+    ? Map.groupBy(run.summary.comparisons, (one) => `${one.cost} ${one.quality}`)
+    : run.summary.comparisons.reduce((map, one) => {
+        const key = `${one.cost} ${one.quality}`;
+        return map.set(key, [...(map.get(key) || []), one]);
+      }, new Map());
+  for (const group of groups.values()) {
+    const cost = group[0].cost === "batch_us" ? `batch on ${threads}` : "one query at a time, median";
+    html("h3", {}, byId("equal"), `${group[0].quality === "top1" ? "top-1" : "recall@10"}, ${cost}: µs per query`);
+    const table = html("table", {}, html("div", { class: "scroll" }, byId("equal")));
+    const head = html("tr", {}, html("thead", {}, table));
+    html("th", {}, head, "");
+    for (const one of group) html("th", {}, head, `≥ ${one.label}`);
+    const body = html("tbody", {}, table);
+    for (const name of methods) {
+      const line = html("tr", {}, body);
+      html("td", {}, line, name);
+      for (const one of group) {
+        const row = one.rows.find((candidate) => candidate.method === name);
+        const best = row && row.us === Math.min(...one.rows.map((candidate) => candidate.us));
+        const text = row ? number(row.us) + (row.against_exact ? ` (${times(row.against_exact)})` : "") : "–";
+        const cell = html("td", { class: `${best ? "best" : ""} ${best && row.family === "adanns" ? "ours" : ""}` }, line, text);
+        if (row) {
+          cell.addEventListener("pointerenter", (event) => showTip(event, `${name}\n${settings(row.parameters)}`));
+          cell.addEventListener("pointerleave", hideTip);
+        }
+      }
+    }
+    if (group.some((one) => one.ours_against_peer)) {
+      const line = html("tr", { class: "ratio" }, body);
+      html("td", {}, line, "our best over FAISS's best");
+      for (const one of group) html("td", {}, line, one.ours_against_peer ? times(one.ours_against_peer) : "–");
+    }
+  }
+}
+
+function drawPublished() {
+  const pairs = figures.filter((figure) => !figure.shared_legend && figure.panels[0].kind === "curves");
+  byId("published").hidden = !pairs.length;
+  for (const figure of pairs) {
+    html("h3", {}, byId("published"), figure.title);
+    html("p", { class: "quiet" }, byId("published"), figure.caption);
+    const pair = html("div", { class: "pair" }, byId("published"));
+    for (const panel of figure.panels) {
+      const side = html("div", {}, pair);
+      html("h4", {}, side, panel.title);
+      const legend = html("div", { class: "legend" }, side);
+      for (const series of panel.series) {
+        const entry = html("span", { style: "display:inline-flex;align-items:center;gap:5px;font-size:13px" }, legend);
+        entry.append(swatch(series.name), series.name);
+      }
+      drawChart(side, panel, styles, 520, 340);
+    }
+  }
+}
+
+const COLUMNS = [
+  { label: "method", value: (row) => row.method, words: true },
+  { label: "settings", value: (row) => settings(row.parameters), words: true },
+  { label: "recall@10", value: (row) => row.recall10, shown: (value) => value.toFixed(4) },
+  { label: "top-1 %", value: (row) => row.top1, shown: percent },
+  { label: "mAP@10 %", value: (row) => row.map10, shown: percent },
+  { label: "µs/query", value: (row) => row.batch_us },
+  { label: "queries/s", value: (row) => row.queries_per_second },
+  { label: "p50 µs", value: (row) => row.latency_p50_us },
+  { label: "p99 µs", value: (row) => row.latency_p99_us },
+  { label: "MFLOPs", value: (row) => row.mflops },
+  { label: "B/vector", value: (row) => row.bytes_per_vector },
+  { label: "build s", value: (row) => row.build_seconds },
+];
+
+function drawFronts(quality, cost) {
+  const columns = COLUMNS.filter((column) => hasLabels || !["top-1 %", "mAP@10 %"].includes(column.label));
+  const shown = methods.filter((name) => !hidden.has(name))
+    .flatMap((name) => front(rows.filter((row) => row.method === name), cost.field, quality.field));
+  if (sorting.column) {
+    const order = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b);
+    shown.sort((a, b) => order(sorting.column.value(a), sorting.column.value(b)) * (sorting.down ? -1 : 1));
+  }
+  const table = byId("fronts");
+  table.replaceChildren();
+  const head = html("tr", {}, html("thead", {}, table));
+  for (const column of columns) {
+    const arrow = sorting.column === column ? (sorting.down ? " ↓" : " ↑") : "";
+    const cell = html("th", { class: column.words ? "words" : "" }, head, column.label + arrow);
+    cell.addEventListener("click", () => {
+      sorting = { column, down: sorting.column === column && !sorting.down };
+      drawFronts(quality, cost);
+    });
+  }
+  const body = html("tbody", {}, table);
+  for (const row of shown) {
+    const line = html("tr", {}, body);
+    for (const column of columns) {
+      const value = column.value(row);
+      html("td", { class: column.words ? "words" : "" }, line, column.words ? value : (column.shown || number)(value));
+    }
+  }
+}
+
+const data = run.dataset;
+byId("data-line").textContent = `${data.name}: ${number(data.rows)} vectors of ${data.dims} dimensions, ` +
+  `${number(data.queries)} queries, ${data.metric}. ${data.source}`;
+byId("machine-line").textContent = `${run.machine.cpu}, ${run.machine.cores} cores, ${threads}; ${run.date.slice(0, 10)}, ` +
+  `commit ${(run.machine.commit || "unknown").slice(0, 10)}${run.machine.commit_is_dirty ? " with changes" : ""}`;
+byId("origin").textContent = JSON.stringify({ machine: run.machine, options: run.options, dataset: run.dataset }, null, 2);
+for (const quality of QUALITIES) html("option", {}, byId("quality"), quality.label);
+for (const cost of COSTS) html("option", {}, byId("cost"), cost.label);
+for (const id of ["quality", "cost", "all-settings"]) byId(id).addEventListener("change", drawExplorer);
+drawHeadlines();
+drawLegend();
+drawExplorer();
+drawEqual();
+drawPublished();

@@ -1,0 +1,52 @@
+"""The papers' published curves; their sources are in reference/README.md."""
+
+from pathlib import Path
+
+from benchmarks.results import read_csv
+
+FOLDER = Path(__file__).parent / "reference"
+EXACT_MFLOPS = 2623.83  # 1,281,167 rows x 2048 dims
+
+Points = list[tuple[float, float, str]]
+
+
+def top1_by_dims() -> dict[str, Points]:
+    """Exact 1-NN on ImageNet-1K: (dims, top-1 %, text) of MRL, of separately trained models and of a truncated SVD."""
+    rows = read_csv(FOLDER / "imagenet1k_1nn_top1_by_dims.csv")
+    names = {"mrl": "MRL", "rigid": "one model per size", "svd": "SVD"}
+    return {
+        shown: [(float(row["dims"]), float(row[column]), f"{row['dims']} dims") for row in rows]
+        for column, shown in names.items()
+    }
+
+
+def map_by_mflops() -> dict[str, Points]:
+    """Retrieval on ImageNet-1K: (MFLOPs per query, mAP@10 %, text), exact at every rung, adaptive, and funnels."""
+    exact = [
+        (EXACT_MFLOPS * float(row["dims"]) / 2048, float(row["mrl"]), f"{row['dims']} dims")
+        for row in read_csv(FOLDER / "imagenet1k_map10_by_dims.csv")
+    ]
+    adaptive = [
+        (float(row["mflops_per_query"]), float(row["map10"]), f"{row['shortlist_dims']} dims, then 200 at 2048")
+        for row in read_csv(FOLDER / "adaptive_retrieval_imagenet1k.csv")
+        if row["rerank_dims"] == "2048"
+    ]
+    funnels = [
+        (
+            float(row["mflops_per_query"]),
+            float(row["map10"]),
+            f"{row['shortlist_dims']} dims, then {row['rerank_dims_cascade']}",
+        )
+        for row in read_csv(FOLDER / "funnel_retrieval.csv")
+        if row["dataset"] == "1K"
+    ]
+    return {"MRL exact": exact, "MRL adaptive": adaptive, "MRL funnel": funnels}
+
+
+def top1_by_milliseconds() -> dict[str, Points]:
+    """IVF on ImageNet-1K: (ms per query, top-1 %, text)."""
+    names = {"adanns_ivf": "AdANNS-IVF", "rigid_ivf": "rigid IVF"}
+    curves: dict[str, Points] = {shown: [] for shown in names.values()}
+    for row in read_csv(FOLDER / "ivf_latency_vs_top1_imagenet1k.csv"):
+        curves[names[row["method"]]].append((float(row["ms_per_query"]), float(row["top1"]), "read off figure 1"))
+    return curves

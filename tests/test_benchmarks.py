@@ -1,0 +1,282 @@
+"""The benchmark's own arithmetic, its files, and one tiny run from end to end."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as command_line
+from benchmarks import figures, machine, page, reference, results, summary, table
+from benchmarks.pareto import fastest, front
+from benchmarks.results import Measurement, Run
+
+needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="FAISS is in the extra 'bench'")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def measurement(method: str, us: float, recall: float, **others: Any) -> Measurement:
+    values: dict[str, Any] = {
+        "method": method,
+        "family": method.split()[0].lower(),
+        "parameters": {"dims": 64, "rerank": [[64, 100], [128, 20]]},
+        "build_seconds": 1.5,
+        "bytes_per_vector": 512.0,
+        "queries_per_second": 1e6 / us,
+        "batch_us": us,
+        "batch_us_fastest": us * 0.9,
+        "batch_us_slowest": us * 1.1,
+        "latency_p50_us": 2 * us,
+        "latency_p99_us": 5 * us,
+        "recall10": recall,
+        "top1": None,
+        "map10": None,
+        "mflops": 3.25,
+        "batch_queries": 1000,
+        "latency_queries": 100,
+    }
+    return Measurement(**(values | others))
+
+
+def small_run(labels: bool = True) -> Run:
+    """Exact search at 100 us, our IVF at 5 us with recall .96 and at 10 us with .98, FAISS's at 30 us with .985."""
+    accuracy = {"top1": 0.7, "map10": 0.6} if labels else {}
+    rows = [
+        measurement("FAISS flat", 100.0, 1.0, parameters={"dims": 128}, **accuracy),
+        measurement("FAISS flat", 50.0, 0.6, parameters={"dims": 64}, **accuracy),
+        measurement("adanns IVF", 5.0, 0.96, parameters={"lists": 16, "probes": 1, "rerank": [[128, 20]]}, **accuracy),
+        measurement("adanns IVF", 10.0, 0.98, parameters={"lists": 16, "probes": 4, "rerank": [[128, 20]]}, **accuracy),
+        measurement("FAISS IVF, all dims", 30.0, 0.985, parameters={"lists": 16, "probes": 2}, **accuracy),
+    ]
+    return Run(
+        benchmark="speedup",
+        date="2026-01-02T03:04:05+00:00",
+        machine={"cpu": "A processor", "cores": 2, "commit": None, "commit_is_dirty": False},
+        dataset={
+            "name": "</script><b>made up",
+            "rows": 1000,
+            "dims": 128,
+            "queries": 50,
+            "metric": "l2",
+            "source": "here",
+            "ladder": [64, 128],
+        },
+        options={"threads": 2, "rounds": 3, "seed": 0, "methods": [], "quick": False},
+        measurements=rows,
+        summary=summary.summarise(rows, 128),
+    )
+
+
+def test_front_keeps_what_nothing_beats() -> None:
+    a, b, c = (measurement("m", us, recall) for us, recall in ((10, 0.9), (20, 0.95), (30, 0.99)))
+    dearer, worse = measurement("m", 20, 0.9), measurement("m", 25, 0.94)
+    assert front([c, dearer, a, worse, b], "batch_us", "recall10") == [a, b, c]
+
+
+def test_front_takes_the_better_of_two_equally_fast_and_skips_the_unlabelled() -> None:
+    good, bad, unlabelled = (
+        measurement("m", 10, 0.9, top1=0.8),
+        measurement("m", 10, 0.9, top1=0.7),
+        measurement("m", 1, 1),
+    )
+    assert front([bad, unlabelled, good], "batch_us", "top1") == [good]
+
+
+def test_fastest_reaches_the_target_or_is_none() -> None:
+    rows = [measurement("m", 10, 0.9), measurement("m", 20, 0.95), measurement("m", 15, 0.95)]
+    assert fastest(rows, "batch_us", "recall10", 0.95) == rows[2]
+    assert fastest(rows, "batch_us", "recall10", 0.96) is None
+
+
+def test_speedup_compares_at_equal_accuracy() -> None:
+    comparisons = small_run().summary["comparisons"]
+    (at97,) = [c for c in comparisons if (c["cost"], c["quality"], c["target"]) == ("batch_us", "recall10", 0.97)]
+    # Recall .97: exact 100 us, ours 10 us (the 5 us setting has only .96), FAISS's best 30 us.
+    assert {row["method"]: row["against_exact"] for row in at97["rows"]} == {
+        "FAISS flat": 1,
+        "adanns IVF": 10,
+        "FAISS IVF, all dims": pytest.approx(100 / 30),
+    }
+    assert (at97["ours"], at97["peer"], at97["ours_against_peer"]) == ("adanns IVF", "FAISS IVF, all dims", 3)
+    (at95,) = [c for c in comparisons if (c["cost"], c["target"]) == ("batch_us", 0.95)]
+    assert at95["ours_against_peer"] == 6
+
+
+def test_speedup_without_exact_search_has_no_ratio_to_it() -> None:
+    (only, *_) = summary.summarise([measurement("adanns IVF", 5, 1.0)], 128)["comparisons"]
+    assert only["exact_us"] is None
+    assert only["rows"][0]["against_exact"] is None
+    assert only["ours_against_peer"] is None
+
+
+def test_report_names_methods_speedups_and_shared_parameters() -> None:
+    text = table.report(small_run())
+    assert "adanns IVF (lists 16, rerank 128:20)" in text
+    assert re.search(r"^  probes 4 +0\.9800 +0\.7000 +0\.6000 +10\.0 +100,000 ", text, re.MULTILINE)
+    assert re.search(r"^adanns IVF .* 10\.0 \(10\.0x\)", text, re.MULTILINE)
+    assert re.search(r"^our best over FAISS's best .* 6\.0x +3\.0x", text, re.MULTILINE)
+    assert "top-1 against" not in table.report(small_run(labels=False))
+
+
+def test_numbers_have_three_digits() -> None:
+    assert [table.number(value) for value in (0.01234, 1.234, 12.34, 123.4, 12345.6)] == [
+        "0.012",
+        "1.23",
+        "12.3",
+        "123",
+        "12,346",
+    ]
+
+
+def test_json_reads_back_what_was_written(tmp_path: Path) -> None:
+    run = small_run()
+    results.write_json(run, tmp_path / "results.json")
+    assert results.read_json(tmp_path / "results.json") == run
+
+
+def test_csv_has_one_line_per_setting(tmp_path: Path) -> None:
+    rows = small_run(labels=False).measurements
+    results.write_csv(rows, tmp_path / "results.csv")
+    read = results.read_csv(tmp_path / "results.csv")
+    assert [float(line["batch_us"]) for line in read] == [row.batch_us for row in rows]
+    assert json.loads(read[2]["parameters"]) == rows[2].parameters
+    assert read[0]["top1"] == ""
+
+
+def test_page_loads_nothing_from_elsewhere() -> None:
+    text = page.render(small_run())
+    assert "http" not in text
+    assert not re.search(r"""\b(src|href)\s*=\s*["'](?!data:)|@import|url\(|\bfetch\(|\bimport\b""", text)
+    assert not re.search(r"/\*(STYLE|SCRIPT|CONTENT)\*/", text)
+
+
+def test_page_keeps_data_inside_their_element() -> None:
+    text = page.render(small_run())
+    assert "<b>made up" not in text
+    (content,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', text, re.DOTALL)
+    assert json.loads(content)["run"] == dataclasses.asdict(small_run())
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_every_curve_has_a_style(labels: bool) -> None:
+    drawn = figures.figures(small_run(labels))
+    assert {figure.key for figure in drawn} >= {"recall", "equal_recall"}
+    assert ("map_mflops" in {figure.key for figure in drawn}) is labels
+    for figure in drawn:
+        assert len(figure.panels) == 2
+        assert {series.name for panel in figure.panels for series in panel.series} <= set(figures.STYLES)
+
+
+def test_plots_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from benchmarks import plots
+
+    paths = plots.draw_all(small_run(), tmp_path)
+    assert [path.name for path in paths] == [f"{figure.key}.png" for figure in figures.figures(small_run())]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_published_curves_hold_the_papers_headlines() -> None:
+    # shared/reference: AR 16 -> 2048 reaches mAP@10 65.27 at 20.9 MFLOPs; AdANNS-IVF 70.1 near .06 ms, rigid needs 5.6.
+    assert (20.91, 65.27) in [(x, y) for x, y, _ in reference.map_by_mflops()["MRL adaptive"]]
+    curves = reference.top1_by_milliseconds()
+    assert any(x < 0.065 and y > 70.1 for x, y, _ in curves["AdANNS-IVF"])
+    assert min(x for x, y, _ in curves["rigid IVF"] if y > 70.1) > 5
+    assert [x for x, _, _ in reference.top1_by_dims()["MRL"]] == [8, 16, 32, 64, 128, 256, 512, 1024, 2048]
+
+
+def test_environment_must_be_prepared_before_numpy_is_loaded() -> None:
+    with pytest.raises(RuntimeError, match="numpy imported before"):
+        machine.prepare_environment(2)
+
+
+def test_blas_gets_kernels_and_threads_for_this_processor() -> None:
+    code = "from benchmarks import machine; print(machine.prepare_environment(3))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    flags = machine.cpu_info().get("flags", "").split()
+    core = "'SkylakeX'" if "avx512vl" in flags else "'Haswell'" if "avx2" in flags else "None"
+    assert done.stdout.strip() == (
+        f"{{'OPENBLAS_CORETYPE': {core}, 'OPENBLAS_NUM_THREADS': '3', 'OMP_NUM_THREADS': '3'}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["speedup", "--methods", "ivf,gpu"], "'gpu' is unknown; choose from exact, funnel, ivf"),
+        (["speedup", "--threads", "0"], "'0' is not a whole number from 1 on"),
+        (["speedup", "--rounds", "two"], "'two' is not a whole number from 1 on"),
+        ([], "BENCHMARK"),
+    ],
+)
+def test_bad_options_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command_line.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@needs_faiss
+@pytest.mark.filterwarnings("ignore:builtin type Swig")
+def test_all_methods_share_one_sweep() -> None:
+    from benchmarks.methods.base import Sweep
+
+    ladder = (8, 16, 32, 64, 128)
+    # 4 * sqrt(50,000) = 894, nearest power of two 1024, 49 rows each; 4 * sqrt(1,000,000) = 4000, so 4096.
+    assert Sweep.of(50_000, ladder, seed=0, quick=False).lists == 1024
+    assert Sweep.of(1_000_000, ladder, seed=0, quick=False).lists == 4096
+    # 4 * sqrt(1000) = 126 lists would hold 8 rows each; 1000 / 39 = 25.6, so 16.
+    small = Sweep.of(1000, ladder, seed=0, quick=False)
+    assert (small.lists, small.probes, small.prefixes) == (16, (1, 2, 4, 8, 16), (32, 64))
+    assert Sweep.of(1000, (8, 16), seed=0, quick=False).prefixes == (8,)
+
+
+@needs_faiss
+def test_tiny_run_from_end_to_end(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 20, 1600)
+    # Every class has a centre; later dims carry less, as in a Matryoshka embedding.
+    vectors = rng.standard_normal((20, 64))[labels] + 0.5 * rng.standard_normal((1600, 64))
+    vectors = (vectors / np.sqrt(1 + np.arange(64))).astype(np.float16)
+    np.save(tmp_path / "database.npy", vectors[:1500])
+    np.save(tmp_path / "queries.npy", vectors[1500:])
+    np.save(tmp_path / "database_labels.npy", labels[:1500])
+    np.save(tmp_path / "query_labels.npy", labels[1500:])
+    (tmp_path / "ladder.json").write_text("[8, 16, 32, 64]")
+
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "speedup",
+        "--dataset",
+        f"npy:{tmp_path}",
+        "--quick",
+        "--threads",
+        "1",
+    ]
+    output = tmp_path / "results"
+    done = subprocess.run([*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "us per query at equal recall@10" in done.stdout
+
+    run = results.read_json(output / "results.json")
+    assert {row.method for row in run.measurements} <= set(figures.STYLES)
+    assert len({row.method for row in run.measurements}) == len(command_line.METHODS)
+    assert str(tmp_path) not in (output / "results.json").read_text()
+    assert (run.dataset["rows"], run.dataset["queries"], run.options["threads"]) == (1500, 100, 1)
+    exact = [row for row in run.measurements if row.method == "adanns exact" and row.parameters == {"dims": 64}]
+    assert exact[0].recall10 >= 0.999
+    assert exact[0].mflops == 1500 * 64 / 1e6
+    for row in run.measurements:
+        assert row.batch_us_fastest <= row.batch_us <= row.batch_us_slowest
+        assert 0 < row.latency_p50_us <= row.latency_p99_us
+        assert row.mflops > 0
+        assert row.bytes_per_vector > 2 * row.parameters.get("dims", 0)
+    names = {path.name for path in output.iterdir()}
+    assert names >= {"results.csv", "results.json", "index.html", "recall.png", "top1_dims.png"}
