@@ -25,8 +25,7 @@ export ASAN_OPTIONS=detect_leaks=0 # CPython keeps memory until the process ends
 export UBSAN_OPTIONS=print_stacktrace=1
 export PYTHONPATH=$tree
 cd "$tree"
-export LD_PRELOAD=$preload
-"$bin/python" - "$tree" <<'PYTHON'
+env LD_PRELOAD="$preload" "$bin/python" - "$tree" <<'PYTHON'
 import pathlib
 import sys
 
@@ -34,4 +33,5 @@ from adanns import _core
 
 assert pathlib.Path(_core.__file__).is_relative_to(sys.argv[1]), f"{_core.__file__} is not the sanitized build"
 PYTHON
-"$bin/python" -m pytest -p no:cacheprovider tests/test_kernels.py "$@"
+# capture=sys leaves the process's own stderr alone, where a report goes before it ends the process.
+env LD_PRELOAD="$preload" "$bin/python" -m pytest -p no:cacheprovider --capture=sys tests/test_kernels.py "$@"
