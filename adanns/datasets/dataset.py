@@ -1,0 +1,39 @@
+"""What a data set is: vectors to search, queries, what they show, and where it all comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.floating[Any]]
+Labels = npt.NDArray[np.integer[Any]]
+
+
+class DatasetUnavailableError(RuntimeError):
+    """A data set that is made on first use cannot be made here; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Matryoshka embeddings with queries.
+
+    database: float16 or float32 (rows, dims); queries: the same dims. Either may be a read-only memory map.
+    database_labels, query_labels: integers, one a row, or None. A query is answered well by a row of its own label.
+    ladder: the dims the embeddings were trained for, increasing, the last one all dims.
+    metric: the metric they were trained for: "l2", "ip" or "cosine".
+    class_names: what label i is called, or None.
+    """
+
+    name: str
+    database: Vectors
+    queries: Vectors
+    database_labels: Labels | None
+    query_labels: Labels | None
+    ladder: tuple[int, ...]
+    metric: str
+    source: str
+    licence: str
+    class_names: tuple[str, ...] | None = None
