@@ -33,21 +33,28 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 def checked_vectors(vectors: Any, name: str, dims: int | None = None) -> Vectors:
     """A float32 or float16 matrix with contiguous rows. float64 becomes float32; other types are a TypeError."""
     array = np.asarray(vectors)
-    if array.dtype not in (np.float32, np.float16):
-        if array.dtype != np.float64:
-            raise TypeError(f"{name} have dtype {array.dtype}; expected float32 or float16")
-        array = array.astype(np.float32)
+    _check_matrix(array, name, dims)
+    kind = np.float16 if array.itemsize == 2 else np.float32
+    if array.dtype != kind:  # float64, or the other byte order
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, which the engine refuses by row
+            array = array.astype(kind)
+    to_next_row, to_next_dim = array.strides
+    whole_rows = to_next_row >= array.itemsize * array.shape[1] and to_next_row % array.itemsize == 0
+    if not (whole_rows and to_next_dim == array.itemsize and array.flags.aligned):
+        array = np.require(array, requirements=["C", "ALIGNED"])
+    return array
+
+
+def _check_matrix(array: NDArray[Any], name: str, dims: int | None = None) -> None:
+    """Raise where type or shape are not those of vectors."""
+    if array.dtype.kind != "f" or array.itemsize not in (2, 4, 8):
+        raise TypeError(f"{name} have dtype {array.dtype}; expected float32 or float16")
     if array.ndim != 2:
         raise ValueError(f"{name} have shape {array.shape}; expected (rows, dims)")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise ValueError(f"{name} are empty: shape {array.shape}")
     if dims is not None and array.shape[1] != dims:
         raise ValueError(f"{name} have {array.shape[1]} dimensions; expected {dims}")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if array.strides[1] != array.itemsize or array.strides[0] < array.itemsize * array.shape[1]:
-        array = np.ascontiguousarray(array)
-    return array
 
 
 def checked_queries(queries: Any, dims: int, name: str = "queries") -> NDArray[np.float32]:
@@ -59,6 +66,7 @@ def checked_queries(queries: Any, dims: int, name: str = "queries") -> NDArray[n
         and queries.shape[1] == dims
         and queries.shape[0] > 0
         and queries.flags.c_contiguous
+        and queries.flags.aligned
     ):
         return queries  # the common case costs nothing
     array = np.asarray(queries)
@@ -74,12 +82,7 @@ def row_chunks(vectors: Any) -> tuple[Iterator[tuple[Vectors, Any]], int | None]
     """
     if hasattr(vectors, "__array__") or (isinstance(vectors, Sequence) and not isinstance(vectors, tuple)):
         whole = np.asarray(vectors)
-        if whole.dtype == np.float64:
-            checked_vectors(whole[:1], "vectors")
-        else:
-            whole = checked_vectors(whole, "vectors")
-        if whole.ndim != 2 or whole.shape[0] == 0:
-            checked_vectors(whole, "vectors")
+        _check_matrix(whole, "vectors")
         starts = range(0, len(whole), CHUNK_ROWS)
         return ((checked_vectors(whole[start : start + CHUNK_ROWS], "vectors"), None) for start in starts), len(whole)
     if not isinstance(vectors, Iterable):
@@ -129,6 +132,17 @@ def checked_count(value: Any, name: str, least: int = 1) -> int:
             f"{name}={count}; expected {least} or more" + ("" if count < least else f", {LARGEST_COUNT} at most")
         )
     return count
+
+
+def checked_seed(value: Any) -> int:
+    """A seed of numpy's random generators: an int that is not negative."""
+    try:
+        seed = operator.index(value)
+    except TypeError:
+        raise TypeError(f"seed is {value!r}; expected an int") from None
+    if seed < 0:
+        raise ValueError(f"seed={seed}; expected 0 or more")
+    return seed
 
 
 def checked_threads(threads: Any) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,12 +28,15 @@ def default_ladder(dims: int) -> tuple[int, ...]:
     return tuple(ladder)
 
 
-def checked_ladder(ladder: Sequence[int]) -> tuple[int, ...]:
-    """An increasing tuple of positive ints, or ValueError."""
-    rungs = tuple(ladder)
-    if not rungs or any(not isinstance(rung, int) or isinstance(rung, bool) for rung in rungs):
-        raise ValueError(f"ladder is {ladder!r}; expected increasing positive ints such as (8, 16, 32)")
-    if rungs[0] < 1 or any(low >= high for low, high in itertools.pairwise(rungs)):
+def checked_ladder(ladder: Iterable[int] | None) -> tuple[int, ...] | None:
+    """An increasing tuple of positive ints; None, which means the default ladder, stays None."""
+    if ladder is None:
+        return None
+    try:
+        rungs = tuple(operator.index(rung) for rung in ladder)
+    except TypeError:
+        raise TypeError(f"ladder is {ladder!r}; expected increasing positive ints such as (8, 16, 32)") from None
+    if not rungs or rungs[0] < 1 or any(low >= high for low, high in itertools.pairwise(rungs)):
         raise ValueError(f"ladder is {rungs}; its dims must be positive and increase")
     return rungs
 
@@ -48,14 +52,16 @@ def ladder_for(dims: int, ladder: Sequence[int] | None) -> tuple[int, ...]:
 
 def checked_rung(value: object, ladder: Sequence[int], name: str) -> int:
     """`value` if it is a rung of the ladder, else an error that says which are."""
-    if isinstance(value, int) and value in ladder:
-        return int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}; expected an int on the ladder {tuple(ladder)}")
-    if not 1 <= value <= ladder[-1]:
-        raise ValueError(f"{name}={value} is beyond the {ladder[-1]} dimensions of the vectors")
+    try:
+        rung = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected an int on the ladder {tuple(ladder)}") from None
+    if rung in ladder:
+        return rung
+    if rung > ladder[-1]:
+        raise ValueError(f"{name}={rung} is beyond the {ladder[-1]} dimensions of the vectors")
     raise ValueError(
-        f"{name}={value} is not on the ladder {tuple(ladder)}; if the vectors were trained at {value} dims, "
+        f"{name}={rung} is not on the ladder {tuple(ladder)}; if the vectors were trained at {rung} dims, "
         f"build the index with a ladder= that holds it"
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from adanns.arrays import checked_count, checked_seed
 from adanns.ladder import Metric, Precision, ScalarType, checked_ladder, checked_metric, checked_precision
 
 P = TypeVar("P", bound="IndexParameters")
@@ -28,8 +29,7 @@ class IndexParameters:
 
     def __post_init__(self) -> None:
         checked_metric(self.metric)
-        if self.ladder is not None:
-            object.__setattr__(self, "ladder", checked_ladder(self.ladder))
+        object.__setattr__(self, "ladder", checked_ladder(self.ladder))
         precision = checked_precision(self.precision)
         if isinstance(precision, Mapping):
             object.__setattr__(self, "precision", dict(sorted(precision.items())))
@@ -42,6 +42,8 @@ class IndexParameters:
     def from_json(cls: type[P], text: str) -> P:
         """The parameters that `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError(f"{cls.__name__} are {text}; expected a JSON object")
         unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"{cls.__name__} has no field {sorted(unknown)}")
@@ -77,6 +79,7 @@ class FunnelParameters(IndexParameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         _checked_scan_precision(self.scan_precision)
+        object.__setattr__(self, "shortlist_dims", checked_count(self.shortlist_dims, "shortlist_dims"))
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class IVFParameters(IndexParameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         _checked_scan_precision(self.scan_precision)
-        for name in ("lists", "iterations", "points_per_list"):
+        for name in ("cluster_dims", "scan_dims", "lists", "iterations", "points_per_list"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name}={value!r}; expected a positive int")
+            if name != "lists" or value is not None:
+                object.__setattr__(self, name, checked_count(value, name))
+        object.__setattr__(self, "seed", checked_seed(self.seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,8 @@ class SearchResult:
     @property
     def stats(self) -> tuple[StageStats, ...]:
         """What each stage read and kept, in order."""
-        return tuple(StageStats(*numbers) for numbers in self._stats)
+        *stages, last = (StageStats(*numbers) for numbers in self._stats)
+        return (*stages, replace(last, kept=int(self.counts.sum())))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         yield self.distances

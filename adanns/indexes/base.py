@@ -86,6 +86,7 @@ class Index(ABC, Generic[P]):
     parameters_type: ClassVar[type[IndexParameters]]
 
     def __init__(self, parameters: P) -> None:
+        self._asked = parameters  # as given: without a ladder, each build takes the default of its vectors
         self._parameters = parameters
         self._built: Built | None = None
 
@@ -132,11 +133,11 @@ class Index(ABC, Generic[P]):
         """
         shown = Progress(progress)
         workers = checked_threads(threads)
-        parameters = self._parameters
+        parameters = self._asked
         builder = PlaneBuilder(parameters.metric, parameters.ladder, parameters.precision, workers)
         try:
             builder.pack(vectors, ids, shown)
-            self._check_dims(builder)
+            self._check_dims(builder.ladder)
             self._organise(builder, shown, workers)
             builder.add_terms()
         finally:
@@ -154,13 +155,14 @@ class Index(ABC, Generic[P]):
     def restore(cls: type[I], parameters: str, arrays: Arrays) -> I:
         """The index that `save` wrote, from its parameters and arrays."""
         index = cls.__new__(cls)
-        index._parameters = cls.parameters_type.from_json(parameters)
+        index._asked = index._parameters = cls.parameters_type.from_json(parameters)
         index._built = bundle(index._parameters, arrays)
+        index._check_dims(index._built.ladder)
         return index
 
     @abstractmethod
-    def _check_dims(self, builder: PlaneBuilder) -> None:
-        """Raise where the parameters do not fit the vectors, before any long work."""
+    def _check_dims(self, ladder: Sequence[int]) -> None:
+        """Raise where a search's default dims are not on the ladder."""
 
     @abstractmethod
     def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
@@ -189,13 +191,13 @@ class Index(ABC, Generic[P]):
         workers = checked_threads(threads)
         rows = checked_queries(queries, built.dims)
         coded = scan_dims <= built.code_dims
-        stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank else ()
+        stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank is not None else ()
         if coded and not stages:
             stages = ((scan_dims, 2 * k + 32),)  # codes only choose; what is returned is measured on the stored rows
         distances, ids, counts, scanned, rescored = built.view.search(
             rows, k, scan_dims, coded, probes, routing_dims, stages, workers, routing_queries
         )
-        stats = self._stats(built, len(rows), scan_dims, probes, routing_dims, stages, k, scanned, rescored)
+        stats = self._stats(built, len(rows), scan_dims, probes, routing_dims, stages, scanned, rescored)
         return SearchResult(distances, ids, counts, stats)
 
     @staticmethod
@@ -206,11 +208,10 @@ class Index(ABC, Generic[P]):
         probes: int,
         routing_dims: int,
         stages: Stages,
-        k: int,
         scanned: int,
         rescored: Sequence[int],
     ) -> tuple[tuple[str, int, int, int], ...]:
-        read = [*rescored, min(k * queries, rescored[-1] if rescored else scanned)]
+        read = [*rescored, 0]  # what the last stage keeps is counted by SearchResult, when asked
         stats = [("scan", scan_dims, scanned, read[0])]
         if probes:
             stats.insert(0, ("route", routing_dims, queries * built.lists, queries * probes))

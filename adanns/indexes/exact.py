@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adanns.indexes.base import Index
-from adanns.ladder import Metric, Precision
+from adanns.ladder import Metric, Precision, checked_ladder
 from adanns.parameters import ExactParameters
 from adanns.planes import PlaneBuilder
 from adanns.progress import Progress
@@ -26,7 +26,7 @@ class ExactIndex(Index[ExactParameters]):
     def __init__(
         self, *, metric: Metric = "cosine", ladder: Sequence[int] | None = None, precision: Precision = "float32"
     ) -> None:
-        super().__init__(ExactParameters(metric=metric, ladder=ladder and tuple(ladder), precision=precision))
+        super().__init__(ExactParameters(metric=metric, ladder=checked_ladder(ladder), precision=precision))
 
     def search(self, queries: Any, k: int = 10, *, dims: int | None = None, threads: int | None = None) -> SearchResult:
         """The k nearest rows of each query at the prefix of `dims` dimensions; None: all of them."""
@@ -34,7 +34,7 @@ class ExactIndex(Index[ExactParameters]):
         scan_dims = self._rung(built, dims, built.dims, "dims")
         return self._search(built, queries, k, scan_dims=scan_dims, rerank=None, threads=threads)
 
-    def _check_dims(self, builder: PlaneBuilder) -> None:
+    def _check_dims(self, ladder: Sequence[int]) -> None:
         pass  # any ladder will do
 
     def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:

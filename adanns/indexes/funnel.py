@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from adanns.indexes.base import Index
-from adanns.ladder import Metric, Precision, ScalarType, checked_rung
+from adanns.ladder import Metric, Precision, ScalarType, checked_ladder, checked_rung
 from adanns.parameters import FunnelParameters
 from adanns.planes import PlaneBuilder
 from adanns.progress import Progress
@@ -39,7 +39,7 @@ class FunnelIndex(Index[FunnelParameters]):
         super().__init__(
             FunnelParameters(
                 metric=metric,
-                ladder=ladder and tuple(ladder),
+                ladder=checked_ladder(ladder),
                 precision=precision,
                 shortlist_dims=shortlist_dims,
                 scan_precision=scan_precision,
@@ -67,8 +67,8 @@ class FunnelIndex(Index[FunnelParameters]):
         stages = [(built.dims, max(SHORTLIST, 2 * k))] if rerank is None else rerank
         return self._search(built, queries, k, scan_dims=scan_dims, rerank=stages, threads=threads)
 
-    def _check_dims(self, builder: PlaneBuilder) -> None:
-        checked_rung(self._parameters.shortlist_dims, builder.ladder, "shortlist_dims")
+    def _check_dims(self, ladder: Sequence[int]) -> None:
+        checked_rung(self._parameters.shortlist_dims, ladder, "shortlist_dims")
 
     def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
         if self._parameters.scan_precision == "int8":

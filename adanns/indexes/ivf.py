@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
 from adanns.arrays import CHUNK_ROWS, checked_count, checked_queries, checked_vectors
-from adanns.indexes.base import Built, I, Index
-from adanns.ladder import Metric, Precision, ScalarType, checked_rung
+from adanns.indexes.base import Built, Index
+from adanns.ladder import Metric, Precision, ScalarType, checked_ladder, checked_rung
 from adanns.parameters import IVFParameters
-from adanns.planes import PADDED, PlaneBuilder, encoded_blocks, padded
+from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padded
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
 from adanns.training.kmeans import Clusters, fill_empty_clusters, lloyd, sample_rows
 
 LISTS_PER_ROOT = 4  # lists = 4 sqrt(rows): routing and scanning a list then cost about the same
 SHORTLIST = 100
+I = TypeVar("I", bound="IVFIndex")  # noqa: E741
 
 
 class IVFIndex(Index[IVFParameters]):
@@ -50,7 +52,7 @@ class IVFIndex(Index[IVFParameters]):
         super().__init__(
             IVFParameters(
                 metric=metric,
-                ladder=ladder and tuple(ladder),
+                ladder=checked_ladder(ladder),
                 precision=precision,
                 cluster_dims=cluster_dims,
                 scan_dims=scan_dims,
@@ -82,7 +84,10 @@ class IVFIndex(Index[IVFParameters]):
         clusters: a clustering made elsewhere, e.g. on another representation (MG-IVF: AdANNS, section 4.1). Where its
             centroids are not of a prefix on the ladder, searches need `routing_queries` of the centroids' dims.
         """
-        fresh = type(self)._with_foreign(self, clusters)
+        if clusters is not None and not isinstance(clusters, Clusters):
+            raise TypeError(f"clusters is a {type(clusters).__name__}; expected adanns.Clusters")
+        fresh = copy.copy(self)  # what this index holds stays until all has gone well
+        fresh._foreign = clusters
         Index.build(fresh, vectors, ids, threads=threads, progress=progress)
         self._parameters, self._built = fresh._parameters, fresh._built
         return self
@@ -145,18 +150,8 @@ class IVFIndex(Index[IVFParameters]):
             raise ValueError(f"cluster_dims={dims}, but the lists were clustered on {built.centroid_dims} dims")
         return None, dims
 
-    def _with_foreign(self, clusters: Clusters | None) -> IVFIndex:
-        fresh = type(self).__new__(type(self))
-        fresh._parameters, fresh._built, fresh._foreign = self._parameters, None, clusters
-        return fresh
-
-    def _check_dims(self, builder: PlaneBuilder) -> None:
-        parameters = self._parameters
-        checked_rung(parameters.scan_dims, builder.ladder, "scan_dims")
-        if self._foreign is None:
-            checked_rung(parameters.cluster_dims, builder.ladder, "cluster_dims")
-            if parameters.lists is not None and parameters.lists > builder.rows:
-                raise ValueError(f"lists={parameters.lists} is more than the {builder.rows} rows")
+    def _check_dims(self, ladder: Sequence[int]) -> None:
+        checked_rung(self._parameters.scan_dims, ladder, "scan_dims")
 
     def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
         if self._foreign is None:
@@ -173,9 +168,11 @@ class IVFIndex(Index[IVFParameters]):
 
     def _clustered(self, builder: PlaneBuilder, progress: Progress, threads: int) -> Clusters:
         """k-means on a sample of the stored prefix, then every row to its nearest centroid."""
-        parameters = self._parameters
-        dims, rows = parameters.cluster_dims, builder.rows
+        parameters, rows = self._parameters, builder.rows
+        dims = checked_rung(parameters.cluster_dims, builder.ladder, "cluster_dims")
         lists = parameters.lists or default_lists(rows)
+        if lists > rows:
+            raise ValueError(f"lists={lists} is more than the {rows} rows")
         sample = builder.prefix(dims, sample_rows(rows, lists * parameters.points_per_list, parameters.seed))
         spherical = parameters.metric == "cosine"
         centroids, objective = lloyd(
@@ -199,7 +196,7 @@ class IVFIndex(Index[IVFParameters]):
         count, dims = centroids.shape
         plane = np.zeros((count, padded(dims)), np.float32)
         plane[:, :dims] = centroids
-        planes = [(0, dims, plane, None, None)]
+        planes: list[PlaneTuple] = [(0, dims, plane, None, None)]
         metric = self._parameters.metric
         whole = np.array([0, count], np.int64)
         code = encoded_blocks(planes, dims, metric == "cosine", whole, threads)
