@@ -113,7 +113,9 @@ class PlaneBuilder:
         return aligned_empty((rows, padded(band.dims)), np.float16 if band.type == "float16" else np.float32)
 
     def _pack_chunk(self, chunk: Vectors, parts: list[NDArray[Any]], first_row: int, rows_before: int) -> None:
-        planes = [(band.first_dim, band.dims, part, None, None) for band, part in zip(self.bands, parts, strict=True)]
+        planes: list[PlaneTuple] = [
+            (band.first_dim, band.dims, part, None, None) for band, part in zip(self.bands, parts, strict=True)
+        ]
         problem, row = _core.pack_rows(chunk, self._metric == "cosine", planes, first_row, self._threads)
         if problem == "not finite":
             raise ValueError(f"vectors: row {rows_before + row} holds NaN or infinity")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -19,7 +20,7 @@ class Progress:
             raise TypeError(f"progress is {progress!r}; expected None, a bool or a callable (what, done, total)")
         self._callback = progress if callable(progress) else None
         self._shown = sys.stderr.isatty() if progress is None else progress is True
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
 
     def step(self, what: str, done: int, total: int) -> None:
         """Say that `done` of `total` steps are over; the first call of a kind starts its bar, the last one ends it."""
