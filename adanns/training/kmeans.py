@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
-from adanns.arrays import CHUNK_ROWS, checked_count, checked_threads, checked_vectors
+from adanns.arrays import CHUNK_ROWS, checked_count, checked_seed, checked_threads, checked_vectors
 from adanns.ladder import Metric, checked_metric
 from adanns.progress import Progress, ProgressCallback
 
@@ -50,6 +50,7 @@ def train_kmeans(
         raise ValueError(f"clusters={clusters} is more than the {len(array)} rows")
     checked_count(iterations, "iterations")
     checked_count(points_per_cluster, "points_per_cluster")
+    seed = checked_seed(seed)
     spherical = checked_metric(metric) == "cosine"
     workers = checked_threads(threads)
     bad = _core.first_not_finite(array, workers)
@@ -91,7 +92,7 @@ def lloyd(
         assignments, distances = _core.assign(sample, centroids, False, True, threads)
         objective.append(float(distances.sum(dtype=np.float64)))
         sums, counts = _core.sum_clusters(sample, assignments, clusters, threads)
-        centroids = sums / np.maximum(counts, 1)[:, np.newaxis].astype(np.float32)
+        centroids = np.divide(sums, np.maximum(counts, 1)[:, np.newaxis], dtype=np.float32)
         _split_large(centroids, counts)
         if spherical:
             centroids = _normalised(centroids)
@@ -142,6 +143,6 @@ def _as_points(array: NDArray[Any], spherical: bool) -> NDArray[np.float32]:
 
 
 def _normalised(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(points, axis=1, keepdims=True)
-    result: NDArray[np.float32] = points / np.where(norms > 0, norms, 1)
-    return result
+    # In float64: the square of a large or a small float32 is none.
+    norms = np.linalg.norm(points.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(points / np.where(norms > 0, norms, 1), np.float32)
