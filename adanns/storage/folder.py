@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from adanns.arrays import aligned_empty
 from adanns.errors import CorruptIndexError, IncompatibleVersionError
 
+FORMAT = "adanns"
 FORMAT_VERSION = 1
 HEADER = "index.json"
 Arrays = dict[str, NDArray[Any]]
@@ -30,7 +32,7 @@ def write_folder(folder: Path, kind: str, parameters: str, arrays: Arrays) -> No
         for name, array in arrays.items():
             np.save(fresh / f"{name}.npy", array, allow_pickle=False)
         header = {
-            "format": "adanns",
+            "format": FORMAT,
             "version": FORMAT_VERSION,
             "kind": kind,
             "parameters": json.loads(parameters),
@@ -53,26 +55,31 @@ def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
         raise FileNotFoundError(f"{folder} holds no saved index: {HEADER} is missing")
     try:
         header = json.loads(path.read_text())
-        version, kind, parameters, described = (header[key] for key in ("version", "kind", "parameters", "arrays"))
+        if header["format"] != FORMAT:
+            raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
+        version = operator.index(header["version"])
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptIndexError(f"{path} is not the header of a saved index: {error!r}") from error
     if version != FORMAT_VERSION:
         raise IncompatibleVersionError(
             f"{folder} has format version {version}; this adanns reads version {FORMAT_VERSION}"
         )
-    return kind, json.dumps(parameters), {name: _read(folder, name, what, mmap) for name, what in described.items()}
+    try:
+        kind, parameters = header["kind"], json.dumps(header["parameters"])
+        described = {name: (what["dtype"], tuple(what["shape"])) for name, what in header["arrays"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorruptIndexError(f"{path} does not describe an index: {error!r}") from error
+    return kind, parameters, {name: _read(folder, name, *what, mmap) for name, what in described.items()}
 
 
-def _read(folder: Path, name: str, described: dict[str, Any], mmap: bool) -> NDArray[Any]:
+def _read(folder: Path, name: str, dtype: str, shape: tuple[int, ...], mmap: bool) -> NDArray[Any]:
     path = folder / f"{name}.npy"
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise CorruptIndexError(f"{path} cannot be read: {error}") from error
-    if array.dtype.str != described["dtype"] or list(array.shape) != list(described["shape"]):
-        raise CorruptIndexError(
-            f"{path} is {array.dtype.str} {array.shape}; the header says {described['dtype']} {described['shape']}"
-        )
+    if array.dtype.str != dtype or array.shape != shape:
+        raise CorruptIndexError(f"{path} is {array.dtype.str} {array.shape}; the header says {dtype} {shape}")
     if mmap:
         return array
     copy = aligned_empty(array.shape, array.dtype)

@@ -10,7 +10,7 @@ Metric metric_of(const std::string& name) {
 }
 
 ScalarType scalar_type_of(const py::array& rows) {
-    const char kind = rows.dtype().kind();
+    const char kind = rows.dtype().attr("isnative").cast<bool>() ? rows.dtype().kind() : '?';
     const auto size = rows.itemsize();
     if (kind == 'f' && size == 4) return ScalarType::float32;
     if (kind == 'f' && size == 2) return ScalarType::float16;
@@ -19,6 +19,7 @@ ScalarType scalar_type_of(const py::array& rows) {
 }
 
 PlaneView plane_of(const py::tuple& plane) {
+    require(py::isinstance<py::array>(plane[2]), "a plane is an array");
     const auto rows = plane[2].cast<py::array>();
     PlaneView view;
     view.first_dim = plane[0].cast<int>();
@@ -30,8 +31,8 @@ PlaneView plane_of(const py::tuple& plane) {
     require(view.stride % 16 == 0 && view.stride >= view.dims,
             "a plane's stride is a multiple of 16 and holds its dims");
     if (view.type == ScalarType::int8) {
-        view.scales = span_of(plane[3].cast<Array<float>>());
-        view.offsets = span_of(plane[4].cast<Array<float>>());
+        view.scales = span_of(held<float>(plane[3], "scales"));
+        view.offsets = span_of(held<float>(plane[4], "offsets"));
         require(static_cast<int>(view.scales.size()) == view.dims && static_cast<int>(view.offsets.size()) == view.dims,
                 "an int8 plane has one scale and one offset per dimension");
     }

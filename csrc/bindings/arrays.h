@@ -26,6 +26,14 @@ Span<const T> span_of(const Array<T>& array) {
     return {array.data(), static_cast<std::size_t>(array.size())};
 }
 
+// The array itself, never a converted copy: for views that outlive the call.
+template <class T>
+Array<T> held(const py::handle& array, const char* name) {
+    if (!py::isinstance<Array<T>>(array))
+        throw std::invalid_argument(std::string(name) + " have the wrong type or order");
+    return py::reinterpret_borrow<Array<T>>(array);
+}
+
 Metric metric_of(const std::string& name);
 
 // A float32, float16 or int8 matrix of at least `dims` columns, rows contiguous.

@@ -1,22 +1,25 @@
 // The views of one index, bundled once, and the search over them.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "arrays.h"
 #include "core/search.h"
 
 namespace adanns::bindings {
 namespace {
 
-CodeView code_of(const py::tuple& code) {
-    const auto blocks = code[1].cast<Array<uint8_t>>();
+CodeView code_of(const py::tuple& code, int64_t block_count) {
+    const auto blocks = held<uint8_t>(code[1], "code blocks");
     CodeView view;
     view.dims = code[0].cast<int>();
+    require(
+        blocks.ndim() == 2 && blocks.shape(0) == block_count && blocks.shape(1) == coded_bytes(view.dims) * kBlockRows,
+        "code blocks have the wrong shape");
     view.blocks = blocks.data();
     view.block_bytes = blocks.shape(1);
-    view.scales = span_of(code[2].cast<Array<float>>());
-    view.offsets = span_of(code[3].cast<Array<float>>());
-    require(blocks.ndim() == 2 && view.block_bytes == coded_bytes(view.dims) * kBlockRows,
-            "code blocks have the wrong size");
+    view.scales = span_of(held<float>(code[2], "code scales"));
+    view.offsets = span_of(held<float>(code[3], "code offsets"));
     require(static_cast<int>(view.scales.size()) == view.dims && static_cast<int>(view.offsets.size()) == view.dims,
             "a code has one scale and one offset per dimension");
     return view;
@@ -24,9 +27,10 @@ CodeView code_of(const py::tuple& code) {
 
 TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t rows) {
     TermsView view;
-    view.ladder = span_of(ladder.cast<Array<int32_t>>());
+    view.ladder = span_of(held<int32_t>(ladder, "ladders"));
+    require(!view.ladder.empty() && std::is_sorted(view.ladder.begin(), view.ladder.end()), "a ladder increases");
     if (terms.is_none()) return view;
-    const auto values = terms.cast<Array<float>>();
+    const auto values = held<float>(terms, "row terms");
     require(values.ndim() == 2 && values.shape(0) == static_cast<py::ssize_t>(view.ladder.size()) &&
                 values.shape(1) >= rows + kBlockRows,
             "row terms are (rungs, rows + 16 at least)");
@@ -43,31 +47,33 @@ struct PyIndexView {
         view.metric = metric_of(metric);
         view.rows = ids.size();
         view.ids = span_of(ids);
-        view.dims = ladder.data()[ladder.size() - 1];
         view.planes = planes_of(planes);
         for (const py::handle plane : planes)
             require(plane.cast<py::tuple>()[2].cast<py::array>().shape(0) == view.rows, "planes hold one row per id");
         view.terms = terms_of(ladder, terms, view.rows);
+        view.dims = view.terms.ladder.back();
         require(terms.is_none() == (view.metric == Metric::inner_product), "l2 and cosine need row terms");
         const int64_t whole[] = {0, view.rows};
         view.block_offsets = block_offsets_of({whole, 2});
         if (!lists.is_none()) {
             const auto parts = lists.cast<py::tuple>();
             ListsView own;
-            own.offsets = span_of(parts[0].cast<Array<int64_t>>());
-            require(own.offsets.size() >= 2 && own.offsets.back() == view.rows,
-                    "list offsets end at the number of rows");
+            own.offsets = span_of(held<int64_t>(parts[0], "list offsets"));
+            require(own.offsets.size() >= 2 && own.offsets[0] == 0 && own.offsets.back() == view.rows,
+                    "list offsets run from 0 to the number of rows");
             for (std::size_t i = 1; i < own.offsets.size(); i++)
                 require(own.offsets[i - 1] <= own.offsets[i], "list offsets do not descend");
-            own.centroids = code_of(parts[1].cast<py::tuple>());
+            own.centroids = code_of(parts[1].cast<py::tuple>(), (own.count() + kBlockRows - 1) / kBlockRows);
             own.centroid_terms = terms_of(parts[2], parts[3], own.count());
+            require(own.centroid_terms.ladder.back() == own.centroids.dims, "the centroids' ladder ends at their dims");
+            require(parts[3].is_none() == (view.metric == Metric::inner_product), "l2 and cosine need centroid terms");
             view.block_offsets = block_offsets_of(own.offsets);
             view.lists = own;
         }
         if (!code.is_none()) {
-            view.code = code_of(code.cast<py::tuple>());
-            const auto blocks = code.cast<py::tuple>()[1].cast<py::array>();
-            require(blocks.shape(0) == view.block_offsets.back(), "there is one code block per 16 rows of a list");
+            view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
+            require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), view.code->dims),
+                    "the dims of the code are on the ladder");
         }
     }
 
