@@ -56,9 +56,9 @@ void sum_clusters(const float* rows, int64_t stride, int64_t row_count, const in
                   int threads, float* sums, int64_t* counts) {
     std::fill(sums, sums + count * dims, 0.0f);
     std::fill(counts, counts + count, int64_t{0});
-    const int64_t share =
-        (count + threads - 1) / threads;  // each thread owns some clusters and adds their rows in order
-    parallel_for(threads, threads, [&](int64_t part) {
+    const int64_t parts = std::min<int64_t>(threads, count);
+    const int64_t share = (count + parts - 1) / parts;  // each part owns some clusters and adds their rows in order
+    parallel_for(parts, threads, [&](int64_t part) {
         const int64_t begin = part * share, end = std::min(count, begin + share);
         for (int64_t row = 0; row < row_count; row++) {
             const int64_t c = nearest[row];

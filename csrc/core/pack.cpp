@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kRowsPerTask = 1024;
 constexpr float kLargestFloat16 = 65504.0f;
+constexpr double kLargestFloat = std::numeric_limits<float>::max();
 
 // Calls work(begin, end) for runs of rows, on threads.
 template <class Work>
@@ -52,8 +53,8 @@ double squared_norm(const float* values, int64_t count) {
 
 void scale_to_unit(float* values, int64_t count, int64_t norm_dims) {
     const double norm = std::sqrt(squared_norm(values, norm_dims));
-    const auto factor = static_cast<float>(norm > 0 ? 1.0 / norm : 0.0);
-    for (int64_t i = 0; i < count; i++) values[i] *= factor;
+    const double factor = norm > 0 ? 1.0 / norm : 0.0;  // of a denormal row it is beyond float
+    for (int64_t i = 0; i < count; i++) values[i] = static_cast<float>(values[i] * factor);
 }
 
 // The dims [0, dims) of one row, from planes of any type.
@@ -191,7 +192,7 @@ void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric
             for (std::size_t rung = 0; rung < ladder.size(); rung++) {
                 norm += squared_norm(row.data() + from, ladder[rung] - from);
                 from = ladder[rung];
-                const double inverse = norm > 0 ? 1.0 / std::sqrt(norm) : 0.0;
+                const double inverse = norm > 0 ? std::min(1.0 / std::sqrt(norm), kLargestFloat) : 0.0;
                 terms[static_cast<int64_t>(rung) * stride + i] =
                     static_cast<float>(metric == Metric::cosine ? inverse : norm);
             }

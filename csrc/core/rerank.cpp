@@ -9,6 +9,8 @@
 namespace adanns {
 namespace {
 
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
 // What is known of each candidate: the dot of the scanned prefix and the dot of the bands read since.
 struct Candidates {
     int64_t count = 0;
@@ -64,26 +66,26 @@ void score(const IndexView& view, int dims, Candidates& candidates) {
     for (int64_t i = 0; i < candidates.count; i++) {
         const auto at = static_cast<std::size_t>(i);
         const float dot = candidates.scan_dots[at] + candidates.band_dots[at];
-        switch (view.metric) {
-            case Metric::l2: candidates.keys[at] = terms[candidates.rows[at]] - 2.0f * dot; break;
-            case Metric::inner_product: candidates.keys[at] = -dot; break;
-            case Metric::cosine: candidates.keys[at] = -dot * terms[candidates.rows[at]]; break;
-        }
+        float key = -dot;
+        if (view.metric == Metric::l2) key = terms[candidates.rows[at]] - 2.0f * dot;
+        if (view.metric == Metric::cosine) key = -dot * terms[candidates.rows[at]];
+        candidates.keys[at] = std::min(kInfinity, key);  // where sums went beyond float, NaN becomes infinity
     }
 }
 
-float squared_norm(const float* query, int dims) {
+double squared_norm(const float* query, int dims) {
     double sum = 0;
     for (int dim = 0; dim < dims; dim++) sum += static_cast<double>(query[dim]) * query[dim];
-    return static_cast<float>(sum);
+    return sum;
 }
 
 // What the query adds to every key of its own: |q|^2 under l2, the factor 1 / |q| under cosine.
-float distance_of(Metric metric, float key, float squared_query_norm) {
+float distance_of(Metric metric, float key, double squared_query_norm) {
     switch (metric) {
-        case Metric::l2: return std::max(0.0f, key + squared_query_norm);
+        case Metric::l2: return static_cast<float>(std::max(0.0, key + squared_query_norm));
         case Metric::inner_product: return key;
-        case Metric::cosine: return squared_query_norm > 0 ? 1.0f + key / std::sqrt(squared_query_norm) : 1.0f;
+        case Metric::cosine:
+            return squared_query_norm > 0 ? static_cast<float>(1.0 + key / std::sqrt(squared_query_norm)) : 1.0f;
     }
     return key;
 }
@@ -92,15 +94,17 @@ int64_t write_nearest(const IndexView& view, int dims, const float* query, Candi
                       float* distances, int64_t* ids) {
     static thread_local std::vector<std::pair<float, int64_t>> order;
     order.clear();
-    const float norm = squared_norm(query, dims);
+    candidates.keep_best(k);
+    const double norm = squared_norm(query, dims);
     for (int64_t i = 0; i < candidates.count; i++) {
         const auto at = static_cast<std::size_t>(i);
-        order.emplace_back(distance_of(view.metric, candidates.keys[at], norm), view.ids[candidates.rows[at]]);
+        const float distance = distance_of(view.metric, candidates.keys[at], norm);
+        if (distance < kInfinity) order.emplace_back(distance, view.ids[candidates.rows[at]]);
     }
-    const int64_t found = std::min(k, candidates.count);
+    const int64_t found = std::min(k, static_cast<int64_t>(order.size()));
     std::partial_sort(order.begin(), order.begin() + found, order.end());
     for (int64_t i = 0; i < found; i++) std::tie(distances[i], ids[i]) = order[static_cast<std::size_t>(i)];
-    std::fill(distances + found, distances + k, std::numeric_limits<float>::infinity());
+    std::fill(distances + found, distances + k, kInfinity);
     std::fill(ids + found, ids + k, int64_t{-1});
     return found;
 }

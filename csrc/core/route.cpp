@@ -20,13 +20,18 @@ struct Scratch {
 };
 
 // Writes the lists of the `probe_count` smallest keys.
-void pick_lists(const float* keys, int64_t lists, int probe_count, Scratch& scratch, int32_t* probes) {
+void pick_lists(float* keys, int64_t lists, int probe_count, Scratch& scratch, int32_t* probes) {
     const KernelTable& table = kernels();
     int64_t count = lists;
     if (probe_count < lists) {
         const float bound = table.bound_of_smallest(keys, lists, probe_count, scratch.bounds.data());
         const float above = std::nextafter(bound, std::numeric_limits<float>::infinity());
         count = table.collect_below(keys, lists, above, 0, scratch.kept_keys.data(), scratch.kept.data());
+        if (count < probe_count) {  // too many went beyond float: infinite or NaN, they count as equally far
+            const float far = std::numeric_limits<float>::max();
+            std::transform(keys, keys + lists, keys, [far](float key) { return std::min(far, key); });
+            return pick_lists(keys, lists, probe_count, scratch, probes);
+        }
         if (count > probe_count)
             table.select_smallest(scratch.kept_keys.data(), scratch.kept.data(), count, probe_count);
         count = probe_count;
