@@ -1,4 +1,4 @@
-"""What must each part of the engine give? Plain numpy twins, a few lines each, in float64 where rounding is not the point."""
+"""What must each part of the engine give? Plain numpy twins of a few lines, in float64 unless rounding is the point."""
 
 from __future__ import annotations
 
