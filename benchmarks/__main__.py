@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     speedup.add_argument("--dataset", default="icons", help="icons, wordnet or npy:DIR (default: icons)")
     speedup.add_argument("--queries", type=_at_least_one, help="how many queries (default: all, at most 10,000)")
     speedup.add_argument("--methods", type=_method_list, default=list(METHODS), help="comma-separated (default: all)")
-    speedup.add_argument("--rounds", type=_at_least_one, help="timed rounds; medians are reported (default: 5)")
+    speedup.add_argument("--rounds", type=_at_least_one, help="timed rounds; medians are reported (default: 3)")
     speedup.add_argument("--quick", action="store_true", help="2 rounds, 1,000 queries, a coarser sweep")
     _add_common(speedup)
     return parser

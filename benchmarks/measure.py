@@ -1,8 +1,8 @@
-"""How fast and how good is each setting: one accuracy pass, then interleaved timed rounds."""
+"""How fast and how good is each setting: one accuracy pass over all queries, then interleaved timed rounds."""
 
 import gc
 import time
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from statistics import median
 
 import numpy as np
@@ -13,12 +13,14 @@ from benchmarks.methods.base import Built, Setting
 from benchmarks.results import Measurement
 
 # A slow setting is timed on so many of the queries that one batch, or one loop of single queries, takes about this.
-BATCH_SECONDS = 1.0
-LOOP_SECONDS = 0.25
+BATCH_SECONDS = 0.25
+LOOP_SECONDS = 0.1
 FEWEST_IN_BATCH = 100
 FEWEST_IN_LOOP = 20
 MOST_IN_LOOP = 500
 WARM_UP_QUERIES = 32
+# A setting that another of its method beats in accuracy at so many times its speed is timed in one round only.
+HOPELESSLY_SLOWER = 2.0
 
 
 @dataclass
@@ -29,11 +31,22 @@ class Trial:
     setting: Setting
     accuracy: Accuracy
     mflops: float
+    first_pass_us: float
     batch_queries: int
     loop_queries: int
     batch_us: list[float] = field(default_factory=list)
     p50_us: list[float] = field(default_factory=list)
     p99_us: list[float] = field(default_factory=list)
+
+    def is_hopeless(self, others: list["Trial"]) -> bool:
+        """Whether another setting of the method was much faster and no worse by any measure of accuracy."""
+        mine = [value or 0.0 for value in astuple(self.accuracy)]
+        return any(
+            other.first_pass_us * HOPELESSLY_SLOWER < self.first_pass_us
+            and all((theirs or 0.0) >= ours for theirs, ours in zip(astuple(other.accuracy), mine, strict=True))
+            for other in others
+            if other.built.method == self.built.method
+        )
 
     def measurement(self) -> Measurement:
         """Medians over the rounds."""
@@ -55,6 +68,7 @@ class Trial:
             mflops=self.mflops,
             batch_queries=self.batch_queries,
             latency_queries=self.loop_queries,
+            rounds=len(self.batch_us),
         )
 
 
@@ -72,11 +86,13 @@ def measure(
         _accuracy_pass(index, setting, workload, threads)
         for index, setting in tqdm(pairs, desc="accuracy", unit="setting", disable=quiet)
     ]
+    contenders = [trial for trial in trials if not trial.is_hopeless(trials)]
+    schedule = [trials] + [contenders] * (rounds - 1)
     random = np.random.default_rng(seed)
-    with tqdm(total=rounds * len(trials), desc="timing", unit="setting", disable=quiet) as bar:
-        for _ in range(rounds):
-            for position in random.permutation(len(trials)):
-                _time_once(trials[position], workload.queries, threads)
+    with tqdm(total=sum(map(len, schedule)), desc="timing", unit="setting", disable=quiet) as bar:
+        for timed in schedule:
+            for position in random.permutation(len(timed)):
+                _time_once(timed[position], workload.queries, threads)
                 bar.update()
     return [trial.measurement() for trial in trials]
 
@@ -95,6 +111,7 @@ def _accuracy_pass(built: Built, setting: Setting, workload: Workload, threads: 
         setting,
         workload.accuracy(ids),
         mflops,
+        first_pass_us=seconds_per_query * 1e6,
         batch_queries=min(len(queries), max(FEWEST_IN_BATCH, int(BATCH_SECONDS / seconds_per_query))),
         loop_queries=min(len(queries), MOST_IN_LOOP, max(FEWEST_IN_LOOP, loop_queries)),
     )

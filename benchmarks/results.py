@@ -28,6 +28,7 @@ class Measurement:
     mflops: float
     batch_queries: int
     latency_queries: int
+    rounds: int
 
 
 @dataclass(frozen=True)

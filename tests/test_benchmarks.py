@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def measurement(method: str, us: float, recall: float, **others: Any) -> Measure
         "mflops": 3.25,
         "batch_queries": 1000,
         "latency_queries": 100,
+        "rounds": 3,
     }
     return Measurement(**(values | others))
 
@@ -280,3 +282,42 @@ def test_tiny_run_from_end_to_end(tmp_path: Path) -> None:
         assert row.bytes_per_vector > 2 * row.parameters.get("dims", 0)
     names = {path.name for path in output.iterdir()}
     assert names >= {"results.csv", "results.json", "index.html", "recall.png", "top1_dims.png"}
+
+
+@needs_faiss
+@pytest.mark.filterwarnings("ignore:builtin type Swig")
+def test_rounds_time_all_once_and_contenders_every_time() -> None:
+    from benchmarks.data import Accuracy
+    from benchmarks.measure import measure
+    from benchmarks.methods.base import Built, Setting, constant
+
+    calls: list[tuple[str, int, int]] = []
+
+    def setting(name: str, seconds: float) -> Setting:
+        def search(queries: Any, k: int, threads: int) -> Any:
+            calls.append((name, len(queries), threads))
+            time.sleep(seconds if len(queries) == 40 else 0)
+            return np.full((len(queries), k), {"good": 1, "slow": 1, "poor": 0}[name])
+
+        return Setting({"name": name}, search, constant(7.5))
+
+    class Workload:
+        queries = np.zeros((40, 8), dtype=np.float32)
+
+        def accuracy(self, ids: Any) -> Accuracy:
+            return Accuracy(recall10=float(ids.mean()), top1=None, map10=None)
+
+    # "slow" is no better than "good" at ten times its time; "poor" is the fastest.
+    settings = [setting("good", 0.02), setting("slow", 0.2), setting("poor", 0.001)]
+    built = Built("m", "faiss", 1.0, 100.0, settings)
+    workload: Any = Workload()
+    rows = measure([built], workload, rounds=3, threads=2, seed=0, progress=False)
+    assert [(row.parameters["name"], row.recall10, row.rounds, row.mflops) for row in rows] == [
+        ("good", 1.0, 3, 7.5),
+        ("slow", 1.0, 1, 7.5),
+        ("poor", 0.0, 3, 7.5),
+    ]
+    assert 500 <= rows[0].batch_us <= 5000  # 20 ms for 40 queries, and what a busy machine adds
+    # Batches run on the threads asked for, single queries on one.
+    assert {threads for _, count, threads in calls if count == 40} == {2}
+    assert {threads for _, count, threads in calls if count == 1} == {1}
