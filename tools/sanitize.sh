@@ -34,4 +34,4 @@ from adanns import _core
 assert pathlib.Path(_core.__file__).is_relative_to(sys.argv[1]), f"{_core.__file__} is not the sanitized build"
 PYTHON
 # capture=sys leaves the process's own stderr alone, where a report goes before it ends the process.
-env LD_PRELOAD="$preload" "$bin/python" -m pytest -p no:cacheprovider --capture=sys tests/test_kernels.py "$@"
+env LD_PRELOAD="$preload" "$bin/python" -m pytest -p no:cacheprovider --capture=sys tests/test_kernels*.py "$@"
