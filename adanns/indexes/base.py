@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
-from adanns.arrays import Stages, checked_count, checked_queries, checked_stages, checked_threads
+from adanns.arrays import Stages, checked_queries, checked_stages, checked_threads
 from adanns.errors import NotBuiltError
 from adanns.ladder import checked_rung, plan_planes
 from adanns.parameters import IndexParameters
@@ -186,8 +186,7 @@ class Index(ABC, Generic[P]):
         routing_dims: int = 0,
         routing_queries: NDArray[np.float32] | None = None,
     ) -> SearchResult:
-        """The pipeline route -> scan -> rerank -> top-k in one native call. Dims are rungs already."""
-        k = checked_count(k, "k")
+        """The pipeline route -> scan -> rerank -> top-k in one native call. `k`, `probes` and dims are checked already."""
         workers = checked_threads(threads)
         rows = checked_queries(queries, built.dims)
         coded = scan_dims <= built.code_dims

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from adanns.arrays import checked_count
 from adanns.indexes.base import Index
 from adanns.ladder import Metric, Precision, checked_ladder
 from adanns.parameters import ExactParameters
@@ -31,6 +32,7 @@ class ExactIndex(Index[ExactParameters]):
     def search(self, queries: Any, k: int = 10, *, dims: int | None = None, threads: int | None = None) -> SearchResult:
         """The k nearest rows of each query at the prefix of `dims` dimensions; None: all of them."""
         built = self._need_built()
+        k = checked_count(k, "k")
         scan_dims = self._rung(built, dims, built.dims, "dims")
         return self._search(built, queries, k, scan_dims=scan_dims, rerank=None, threads=threads)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adanns.arrays import checked_count
 from adanns.indexes.base import Index
 from adanns.ladder import Metric, Precision, ScalarType, checked_ladder, checked_rung
 from adanns.parameters import FunnelParameters
@@ -63,6 +64,7 @@ class FunnelIndex(Index[FunnelParameters]):
             200 (or 2 k) at all dims. An empty list returns the shortlist's order.
         """
         built = self._need_built()
+        k = checked_count(k, "k")
         scan_dims = self._rung(built, shortlist_dims, self._parameters.shortlist_dims, "shortlist_dims")
         stages = [(built.dims, max(SHORTLIST, 2 * k))] if rerank is None else rerank
         return self._search(built, queries, k, scan_dims=scan_dims, rerank=stages, threads=threads)

@@ -113,6 +113,7 @@ class IVFIndex(Index[IVFParameters]):
         routing_queries: the queries as the centroids' own representation has them, for foreign clusters.
         """
         built = self._need_built()
+        k = checked_count(k, "k")
         scan = self._rung(built, scan_dims, self._parameters.scan_dims, "scan_dims")
         routing, routing_dims = self._routing(built, queries, routing_queries, cluster_dims)
         return self._search(
