@@ -80,6 +80,8 @@ def _read(folder: Path, name: str, dtype: str, shape: tuple[int, ...], mmap: boo
         raise CorruptIndexError(f"{path} cannot be read: {error}") from error
     if array.dtype.str != dtype or array.shape != shape:
         raise CorruptIndexError(f"{path} is {array.dtype.str} {array.shape}; the header says {dtype} {shape}")
+    if not array.flags.c_contiguous:
+        raise CorruptIndexError(f"{path} is in column order; arrays of an index are in row order")
     if mmap:
         return array
     copy = aligned_empty(array.shape, array.dtype)
