@@ -1,0 +1,236 @@
+"""Does `load` give back what `save` wrote, and refuse everything else?"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recipes import FOREIGN_DIMS, METRICS, PRECISIONS, RECIPES, ROWS, assert_same, built, rows_of
+
+import adanns
+
+QUERIES = rows_of(9, seed=1)
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("metric", METRICS)
+@every_recipe
+def test_a_loaded_index_searches_as_the_saved_one(
+    name: str, metric: str, precision: str, mmap: bool, tmp_path: Path
+) -> None:
+    index, recipe = built(name, metric, precision), RECIPES[name]
+    index.save(tmp_path / "index")
+    loaded = adanns.load(tmp_path / "index", mmap=mmap)
+    assert type(loaded) is type(index)
+    for what in ("parameters", "rows", "dims", "ladder", "bytes_per_vector"):
+        assert getattr(loaded, what) == getattr(index, what)
+    assert_same(recipe.search(loaded, QUERIES), recipe.search(index, QUERIES))
+    assert_same(recipe.exhaustive(loaded, QUERIES, dims=33), recipe.exhaustive(index, QUERIES, dims=33))
+
+
+@every_recipe
+def test_a_loaded_index_can_be_saved_again_and_rebuilt(name: str, tmp_path: Path) -> None:
+    index, recipe = built(name), RECIPES[name]
+    index.save(str(tmp_path / "deep" / "one"))
+    loaded = adanns.load(str(tmp_path / "deep" / "one"), mmap=True)
+    loaded.save(tmp_path / "two")
+    loaded.save(tmp_path / "deep" / "one")  # over the files that it maps
+    for folder in (tmp_path / "two", tmp_path / "deep" / "one"):
+        assert_same(recipe.search(adanns.load(folder), QUERIES), recipe.search(index, QUERIES))
+    assert_same(recipe.search(loaded, QUERIES), recipe.search(index, QUERIES))
+    recipe.build(loaded, rows_of(50, seed=5))
+    assert loaded.rows == 50
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_dir()) == ["deep", "one", "two"]
+
+
+@every_recipe
+def test_saving_replaces_an_index_as_a_whole(name: str, tmp_path: Path) -> None:
+    built("mg-ivf").save(tmp_path / "index")
+    built(name, "ip", "int8").save(tmp_path / "index")
+    built(name, "ip", "int8").save(tmp_path / "fresh")
+    files = sorted(path.name for path in (tmp_path / "index").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "fresh").iterdir())
+
+
+def test_saving_does_not_touch_what_is_no_index(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("cat")
+    (tmp_path / "file").write_text("text")
+    for name in ("photos", "file"):
+        with pytest.raises(FileExistsError, match=f"{name} exists and is not a saved index; choose another folder"):
+            built("exact").save(tmp_path / name)
+    assert (tmp_path / "photos" / "cat.jpg").read_text() == "cat"
+    assert (tmp_path / "file").read_text() == "text"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_cannot_be_saved_leaves_the_old_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built("exact").save(tmp_path / "index")
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk is full"):
+        patched.setattr(np, "save", full_disk)
+        built("funnel-codes").save(tmp_path / "index")
+    assert isinstance(adanns.load(tmp_path / "index"), adanns.ExactIndex)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def full_disk(*arguments: Any, **keywords: Any) -> None:
+    raise OSError("the disk is full")
+
+
+def test_a_missing_index_is_a_missing_file(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(FileNotFoundError, match=r"holds no saved index: index.json is missing"):
+            adanns.load(folder)
+
+
+def header_with(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        header = json.loads((folder / "index.json").read_text())
+        changed = change(header)
+        (folder / "index.json").write_text(json.dumps(header if changed is None else changed))
+
+    return spoil
+
+
+def array_with(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Another array in the file, and in the header, as if it had been meant."""
+
+    def spoil(folder: Path) -> None:
+        array = change(np.load(folder / f"{name}.npy"))
+        np.save(folder / f"{name}.npy", array)
+        described = {"dtype": array.dtype.str, "shape": array.shape}
+        header_with(lambda header: header["arrays"].update({name: described}))(folder)
+
+    return spoil
+
+
+def parameters_with(**changes: Any) -> Callable[[Path], None]:
+    return header_with(lambda header: header["parameters"].update(changes))
+
+
+CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
+    "an empty header": lambda folder: (folder / "index.json").write_text(""),
+    "half a header": lambda folder: (folder / "index.json").write_text((folder / "index.json").read_text()[:200]),
+    "a header of bytes": lambda folder: (folder / "index.json").write_bytes(b"\xff\xfe\x00"),
+    "a header that is a list": header_with(lambda header: [header]),
+    "a header of something else": header_with(lambda header: header.update(format="another program")),
+    "no format": header_with(lambda header: header.pop("format") and None),
+    "no version": header_with(lambda header: header.pop("version") and None),
+    "a version of text": header_with(lambda header: header.update(version="one")),
+    "no kind": header_with(lambda header: header.pop("kind") and None),
+    "an unknown kind": header_with(lambda header: header.update(kind="graph")),
+    "another kind": header_with(lambda header: header.update(kind="exact")),
+    "parameters that are a list": header_with(lambda header: header.update(parameters=[])),
+    "parameters of another class": parameters_with(neighbours=32),
+    "no ladder": parameters_with(ladder=None),
+    "an empty ladder": parameters_with(ladder=[]),
+    "a ladder beyond the planes": parameters_with(ladder=[5, 16, 33, 65, 500]),
+    "a ladder without the rung of the code": parameters_with(ladder=[5, 16, 65, 100]),
+    "an unknown metric": parameters_with(metric="hamming"),
+    "a metric with no terms": parameters_with(metric="ip"),
+    "another precision": parameters_with(precision={"16": "float32", "100": "int8"}),
+    "scan dims off the ladder": parameters_with(scan_dims=34),
+    "scan dims beyond the vectors": parameters_with(scan_dims=1 << 20),
+    "arrays that are a list": header_with(lambda header: header.update(arrays=[])),
+    "arrays without shapes": header_with(lambda header: header.update(arrays={"ids": {"dtype": "<i8"}})),
+    "arrays described by text": header_with(lambda header: header.update(arrays={"ids": "<i8"})),
+    "an array elsewhere": header_with(lambda header: header["arrays"].update({"../ids": header["arrays"]["ids"]})),
+    "an array that is not named": header_with(lambda header: header["arrays"].pop("plane_0") and None),
+    "a missing array": lambda folder: (folder / "ids.npy").unlink(),
+    "an empty array": lambda folder: (folder / "ids.npy").write_bytes(b""),
+    "a truncated header of an array": lambda folder: truncate(folder / "terms.npy", 20),
+    "a truncated array": lambda folder: truncate(folder / "plane_0.npy", -100),
+    "an archive for an array": lambda folder: archive(folder / "ids.npy"),
+    "objects for numbers": lambda folder: np.save(folder / "ids.npy", np.array([{}] * ROWS, object), allow_pickle=True),
+    "an array of another shape": lambda folder: np.save(folder / "ids.npy", np.arange(5)),
+    "an array of another type": lambda folder: np.save(folder / "ids.npy", np.arange(ROWS, dtype=np.int32)),
+    "ids of another type": array_with("ids", lambda ids: ids.astype(np.int32)),
+    "fewer ids than rows": array_with("ids", lambda ids: ids[:-1]),
+    "more ids than rows": array_with("ids", lambda ids: np.append(ids, 0)),
+    "planes in another byte order": array_with("plane_0", lambda plane: plane.astype(plane.dtype.newbyteorder(">"))),
+    "planes of double precision": array_with("plane_0", lambda plane: plane.astype(np.float64)),
+    "planes with short rows": array_with("plane_0", lambda plane: np.ascontiguousarray(plane[:, :16])),
+    "planes with unpadded rows": array_with("plane_0", lambda plane: np.ascontiguousarray(plane[:, :-3])),
+    "planes in one dimension": array_with("plane_0", lambda plane: plane.ravel()),
+    "planes in columns": array_with("plane_0", np.asfortranarray),
+    "terms of half precision": array_with("terms", lambda terms: terms.astype(np.float16)),
+    "terms in columns": array_with("terms", np.asfortranarray),
+    "too few rungs of terms": array_with("terms", lambda terms: terms[:-1]),
+    "terms without room behind": array_with("terms", lambda terms: np.ascontiguousarray(terms[:, :ROWS])),
+    "too few code blocks": array_with("code_blocks", lambda blocks: blocks[:-1]),
+    "code blocks of fewer dims": array_with("code_blocks", lambda blocks: np.ascontiguousarray(blocks[:, :-64])),
+    "too few code scales": array_with("code_scales", lambda scales: scales[:-1]),
+    "code scales of half precision": array_with("code_scales", lambda scales: scales.astype(np.float16)),
+    "no code scales": array_with("code_scales", lambda scales: scales[:0]),
+    "lists that descend": array_with("list_offsets", lambda offsets: offsets[[0, 3, 2, 4, 5, 6, 7, 7]]),
+    "lists from before the first row": array_with("list_offsets", lambda offsets: np.append(-16, offsets[1:])),
+    "lists from behind the first row": array_with("list_offsets", lambda offsets: np.append(16, offsets[1:])),
+    "lists beyond the last row": array_with("list_offsets", lambda offsets: np.append(offsets[:-1], ROWS + 1)),
+    "lists of another type": array_with("list_offsets", lambda offsets: offsets.astype(np.int32)),
+    "no lists": array_with("list_offsets", lambda offsets: offsets[-1:]),
+    "more lists than centroids": array_with(
+        "list_offsets", lambda offsets: np.append(np.zeros(20, np.int64), offsets)
+    ),
+    "fewer dims of centroids": array_with("centroid_scales", lambda scales: scales[:-4]),
+    "a ladder of other centroids": array_with("centroid_ladder", lambda ladder: ladder[:-1]),
+    "an empty ladder of centroids": array_with("centroid_ladder", lambda ladder: ladder[:0]),
+}  # fmt: skip
+
+
+def truncate(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def archive(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, ids=np.arange(ROWS))
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("case", CORRUPTIONS)
+def test_a_corrupt_index_is_refused(case: str, mmap: bool, tmp_path: Path) -> None:
+    built("ivf-codes", "cosine", "float16").save(tmp_path / "index")
+    CORRUPTIONS[case](tmp_path / "index")
+    with pytest.raises(adanns.CorruptIndexError, match=re.escape(str(tmp_path / "index"))):
+        adanns.load(tmp_path / "index", mmap=mmap)
+
+
+@pytest.mark.parametrize("version", [2, 99, 0])
+def test_an_index_of_another_version_is_refused(version: int, tmp_path: Path) -> None:
+    built("exact").save(tmp_path / "index")
+    (tmp_path / "index" / "index.json").write_text(json.dumps({"format": "adanns", "version": version, "new": True}))
+    with pytest.raises(adanns.IncompatibleVersionError, match=f"format version {version}; this adanns reads version 1"):
+        adanns.load(tmp_path / "index")
+
+
+@every_recipe
+def test_truncating_any_file_anywhere_is_noticed(name: str, tmp_path: Path) -> None:
+    built(name, "cosine", "mixed").save(tmp_path / "index")
+    generator = np.random.default_rng(0)
+    for path in sorted((tmp_path / "index").iterdir()):
+        whole = path.read_bytes()
+        for size in {0, 1, 64, len(whole) - 1, *generator.integers(1, len(whole), 3).tolist()}:
+            path.write_bytes(whole[:size])
+            with pytest.raises(adanns.CorruptIndexError):
+                adanns.load(tmp_path / "index")
+        path.write_bytes(whole)
+    adanns.load(tmp_path / "index")
+
+
+def test_a_saved_index_does_not_depend_on_where_it_lies(tmp_path: Path) -> None:
+    built("mg-ivf").save(tmp_path / "here")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    loaded: Any = adanns.load(tmp_path / "there")
+    assert loaded.lists == built("mg-ivf").lists
+    routing = np.ones((9, FOREIGN_DIMS), np.float32)
+    expected = built("mg-ivf").search(QUERIES, routing_queries=routing)
+    assert_same(loaded.search(QUERIES, routing_queries=routing), expected)
