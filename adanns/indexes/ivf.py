@@ -19,6 +19,7 @@ from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padd
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
 from adanns.training.kmeans import Clusters, fill_empty_clusters, lloyd, sample_rows
+from adanns.training.order import locality_order
 
 LISTS_PER_ROOT = 4  # lists = 4 sqrt(rows): routing and scanning a list then cost about the same
 SHORTLIST = 100
@@ -159,11 +160,15 @@ class IVFIndex(Index[IVFParameters]):
             clusters = self._clustered(builder, progress, threads)
         else:
             clusters = _checked_clusters(self._foreign, builder.rows, threads)
-        counts = np.bincount(clusters.assignments, minlength=len(clusters.centroids))
-        builder.permute(np.argsort(clusters.assignments, kind="stable").astype(np.int64))
+        order = locality_order(clusters.centroids)
+        lists = np.empty(len(order), np.int32)
+        lists[order] = np.arange(len(order), dtype=np.int32)
+        list_of_row = lists[clusters.assignments]
+        counts = np.bincount(list_of_row, minlength=len(order))
+        builder.permute(np.argsort(list_of_row, kind="stable").astype(np.int64))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         builder.arrays["list_offsets"] = offsets
-        self._add_centroids(builder, clusters.centroids, threads)
+        self._add_centroids(builder, clusters.centroids[order], threads)
         if self._parameters.scan_precision == "int8":
             builder.add_code(self._parameters.scan_dims, offsets)
 

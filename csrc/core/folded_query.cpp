@@ -88,16 +88,16 @@ void gather_range(const DimRange& range, const uint32_t* rows, int64_t row_count
 CodedQuery code_query(const CodeView& code, Metric metric, int prefix_dims, const float* query, int8_t* codes) {
     std::memset(codes, 0, static_cast<std::size_t>(coded_bytes(prefix_dims)));
     float largest = 0;
+    for (int dim = 0; dim < prefix_dims; dim++)
+        largest = std::max(largest, std::abs(query[dim] * code.scales[static_cast<std::size_t>(dim)]));
     double constant = 0;
-    for (int dim = 0; dim < prefix_dims; dim++) {
-        const auto d = static_cast<std::size_t>(dim);
-        largest = std::max(largest, std::abs(query[dim] * code.scales[d]));
-        constant += static_cast<double>(query[dim]) * code.offsets[d];
-    }
+    for (int dim = 0; dim < prefix_dims; dim++)
+        constant += static_cast<double>(query[dim]) * code.offsets[static_cast<std::size_t>(dim)];
     const float step = largest / 127.0f, per_step = largest > 0 ? 127.0f / largest : 0.0f;
     for (int dim = 0; dim < prefix_dims; dim++) {
         const float steps = query[dim] * code.scales[static_cast<std::size_t>(dim)] * per_step;
-        codes[dim] = static_cast<int8_t>(std::max(-127.0f, std::min(127.0f, std::nearbyint(steps))));
+        // Adding 1.5 * 2^23 rounds to nearest even without a call; |steps| <= 127 up to rounding.
+        codes[dim] = static_cast<int8_t>(static_cast<int>(steps + 0x1.8p23f - 0x1.8p23f));
     }
     const float m = key_multiplier(metric);
     return {m * step, m * static_cast<float>(constant)};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 namespace adanns {
 namespace {
@@ -26,6 +27,40 @@ const float* norm_ratios(const IndexView& view, const ScanPlan& plan, int64_t be
     for (int64_t row = begin; row < end; row++)
         ratios[static_cast<std::size_t>(row - begin)] = at_code[row] > 0 ? at_prefix[row] / at_code[row] : 0.0f;
     return ratios.data();
+}
+
+struct Visit {
+    bool later;  // than the nearest lists of all queries of the tile
+    int32_t list, slot;
+};
+
+// Nearest lists first, then all others; each in the order of lists, and of slots within a list.
+void plan_visits(const int32_t* probes, int64_t slots, int probe_count, int64_t lists, std::vector<Visit>& visits) {
+    const auto before = [](const Visit& a, const Visit& b) {
+        return a.list != b.list ? a.list < b.list : a.slot < b.slot;
+    };
+    visits.clear();
+    for (int32_t slot = 0; slot < slots; slot++) visits.push_back({false, probes[slot * probe_count], slot});
+    std::sort(visits.begin(), visits.end(), before);
+    const int64_t others = slots * (probe_count - 1);
+    if (others * 8 < lists) {
+        for (int32_t slot = 0; slot < slots; slot++)
+            for (int i = 1; i < probe_count; i++) visits.push_back({true, probes[slot * probe_count + i], slot});
+        std::sort(visits.begin() + slots, visits.end(), before);
+        return;
+    }
+    // Many visits per list: count, then place.
+    static thread_local std::vector<int64_t> starts;
+    starts.assign(static_cast<std::size_t>(lists + 1), 0);
+    for (int64_t slot = 0; slot < slots; slot++)
+        for (int i = 1; i < probe_count; i++) starts[static_cast<std::size_t>(probes[slot * probe_count + i]) + 1]++;
+    std::partial_sum(starts.begin(), starts.end(), starts.begin());
+    visits.resize(static_cast<std::size_t>(slots + others));
+    for (int32_t slot = 0; slot < slots; slot++)
+        for (int i = 1; i < probe_count; i++) {
+            const int32_t list = probes[slot * probe_count + i];
+            visits[static_cast<std::size_t>(slots + starts[static_cast<std::size_t>(list)]++)] = {true, list, slot};
+        }
 }
 
 }  // namespace
@@ -123,16 +158,8 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
 
 int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, const int32_t* probes,
                    int probe_count) {
-    struct Visit {
-        int32_t later, list, slot;
-    };
     static thread_local std::vector<Visit> visits;
-    visits.clear();
-    for (int32_t slot = 0; slot < tile.count; slot++)
-        for (int i = 0; i < probe_count; i++) visits.push_back({i > 0, probes[slot * probe_count + i], slot});
-    std::sort(visits.begin(), visits.end(), [](const Visit& a, const Visit& b) {
-        return a.later != b.later ? a.later < b.later : a.list != b.list ? a.list < b.list : a.slot < b.slot;
-    });
+    plan_visits(probes, tile.count, probe_count, view.lists->count(), visits);
 
     static thread_local std::vector<int32_t> slots;
     const Span<const int64_t> offsets = view.lists->offsets;

@@ -11,7 +11,7 @@ namespace adanns {
 namespace {
 
 // Queries scanned together: more share each row that is read, fewer keep the shortlists in the second-level cache.
-constexpr int64_t kTileQueries = 256;
+constexpr int64_t kTileQueries = 1024;
 constexpr int64_t kMinRowsPerTask = 1 << 14;  // below this a thread costs more than it saves
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -54,9 +54,22 @@ struct Range {
 };
 
 ADANNS_INLINE Range to_ordered(float* keys, int64_t count) {
+    VecI lows = splat_int(INT32_MAX), highs = splat_int(INT32_MIN);
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+        const VecI bits = bits_of(load(keys + i) + VecF{});  // -0 becomes 0: equal keys are equal integers
+        const VecI values = bits ^ ((bits >> 31) & 0x7fffffff);
+        store_as(keys + i, values);
+        lows = values < lows ? values : lows;
+        highs = values > highs ? values : highs;
+    }
     Range range = {INT32_MAX, INT32_MIN};
-    for (int64_t i = 0; i < count; i++) {
-        const float key = keys[i] + 0.0f;  // -0 becomes 0: equal keys are equal integers
+    for (int lane = 0; lane < kLanes; lane++) {
+        range.low = lows[lane] < range.low ? lows[lane] : range.low;
+        range.high = highs[lane] > range.high ? highs[lane] : range.high;
+    }
+    for (; i < count; i++) {
+        const float key = keys[i] + 0.0f;
         int32_t bits;
         memcpy(&bits, &key, sizeof bits);
         bits = ordered(bits);
