@@ -36,4 +36,5 @@ def _spread(centred: NDArray[np.float64]) -> NDArray[np.float64]:
         if norm == 0:
             break
         direction /= norm
-    return np.einsum("rd,d->r", centred, direction)
+    along: NDArray[np.float64] = np.einsum("rd,d->r", centred, direction)
+    return along
