@@ -13,7 +13,7 @@ CPP_INPUTS := CMakeLists.txt $(shell find csrc 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test bench build lint format check-symbols sanitize clean
+.PHONY: help test bench build lint ruff mypy clang-format format check-symbols sanitize clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +39,16 @@ $(BUILT): $(INSTALLED) $(CPP_INPUTS)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	@mkdir -p build && touch $@
 
-lint: build ## ruff, mypy --strict, clang-format
+lint: ruff mypy clang-format ## ruff, mypy --strict, clang-format (make -k lint: all of them, whichever fails)
+
+ruff: build
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+mypy: build
 	$(BIN)/mypy --strict
+
+clang-format: build
 	find csrc -name '*.cpp' -o -name '*.h' | sort | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: build ## let ruff and clang-format rewrite the sources
