@@ -13,7 +13,7 @@ from adanns.arrays import CHUNK_ROWS, checked_count, checked_seed, checked_threa
 from adanns.ladder import Metric, checked_metric
 from adanns.progress import Progress, ProgressCallback
 
-SPLIT = 1 / 1024  # how far the two halves of a split centroid are moved apart, relative to its coordinates
+SPLIT = np.float32(1 / 64)  # of the way from a centroid to its farthest row: small, to take about half of the rows
 
 
 @dataclass(frozen=True)
@@ -93,24 +93,34 @@ def lloyd(
         objective.append(float(distances.sum(dtype=np.float64)))
         sums, counts = _core.sum_clusters(sample, assignments, clusters, threads)
         centroids = np.divide(sums, np.maximum(counts, 1)[:, np.newaxis], dtype=np.float32)
-        _split_large(centroids, counts)
+        _split_large(centroids, counts, sample, assignments, distances)
         if spherical:
             centroids = _normalised(centroids)
         progress.step("k-means", iteration + 1, iterations)
     return centroids, tuple(objective)
 
 
-def _split_large(centroids: NDArray[np.float32], counts: NDArray[np.int64]) -> None:
-    """In place: each empty cluster takes half of the largest one left, the two centroids moved slightly apart."""
+def _split_large(
+    centroids: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    sample: NDArray[np.float32],
+    assignments: NDArray[np.int32],
+    distances: NDArray[np.float32],
+) -> None:
+    """In place: each empty cluster goes beside the largest one left, a little towards that one's farthest row.
+
+    The large one stays where it is, so no row gets a longer way and the objective cannot increase.
+    """
     for empty in np.flatnonzero(counts == 0):
         large = int(np.argmax(counts))
         if counts[large] < 2:
             return
-        signs = np.where(np.arange(centroids.shape[1]) % 2 == 0, SPLIT, -SPLIT).astype(np.float32)
-        centroids[empty] = centroids[large] * (1 + signs)
-        centroids[large] *= 1 - signs
-        counts[empty] = counts[large] // 2
-        counts[large] -= counts[empty]
+        members = np.flatnonzero(assignments == large)
+        farthest = members[np.argmax(distances[members])]
+        distances[farthest] = 0  # the next split of this cluster goes another way
+        centroids[empty] = centroids[large] + SPLIT * (sample[farthest] - centroids[large])
+        counts[large] -= counts[large] // 2
+        counts[empty] = 1
 
 
 def fill_empty_clusters(
