@@ -84,7 +84,7 @@ double squared_norm(const float* query, int dims) {
 // What the query adds to every key of its own: |q|^2 under l2, the factor 1 / |q| under cosine.
 float distance_of(Metric metric, float key, double squared_query_norm) {
     switch (metric) {
-        case Metric::l2: return static_cast<float>(std::max(0.0, key + squared_query_norm));
+        case Metric::l2: return std::max(0.0f, key + static_cast<float>(squared_query_norm));
         case Metric::inner_product: return key;
         case Metric::cosine:
             return squared_query_norm > 0 ? static_cast<float>(1.0 + key / std::sqrt(squared_query_norm)) : 1.0f;
