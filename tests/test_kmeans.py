@@ -38,7 +38,7 @@ def test_the_objective_never_increases(clusters: int, metric: Any) -> None:
 
 @pytest.mark.parametrize("clusters", [20, 60])
 def test_the_objective_never_increases_where_empty_clusters_are_refilled(clusters: int) -> None:
-    # Mostly duplicates, so that every start has empty clusters; and away from the origin, so that a step relative to the
+    # Mostly duplicates, so that every start has empty clusters; away from the origin, so that a step relative to the
     # coordinates is a large one.
     rows = np.repeat(rows_of(15, 17) * np.float32(0.01) + 10, 40, axis=0)
     rows[::40] += rows_of(15, 17, seed=3) * np.float32(0.01)
