@@ -1,6 +1,6 @@
 """Icons: the sample that comes with the package, embedded by a small network trained with the Matryoshka loss.
 
-54,440 icons of 1,000 classes from 171 permissively licensed icon sets. Whole sets are held out as queries, so that no
+54,440 icons of 1,000 classes from 163 permissively licensed icon sets. Whole sets are held out as queries, so that no
 query's drawing style is in the database. `python -m benchmarks.prepare.icons` makes the file; data/ICONS.md says what
 is in it, data/LICENCES.md whose icons they are.
 """

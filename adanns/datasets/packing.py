@@ -20,15 +20,21 @@ import numpy.typing as npt
 Float32s = npt.NDArray[np.float32]
 
 
-def pack(vectors: Float32s, ladder: Sequence[int], steps: Sequence[float]) -> dict[str, npt.NDArray[Any]]:
-    """Arrays from which `unpack` restores `vectors` (rows, ladder[-1]) up to half a step; one step for each band."""
+def pack(vectors: Float32s, bands: Sequence[int], steps: Sequence[float]) -> dict[str, npt.NDArray[Any]]:
+    """Arrays from which `unpack` restores `vectors` up to half a step.
+
+    bands: where each band ends, increasing, the last one at all dims; steps: one for each band.
+    """
     rows = len(vectors)
     restored = np.empty((rows, 0), np.float32)
     predictors, codes = [], []
-    for (start, stop), step in zip(pairwise((0, *ladder)), np.asarray(steps, np.float32), strict=True):
+    for (start, stop), step in zip(pairwise((0, *bands)), np.asarray(steps, np.float32), strict=True):
         band = vectors[:, start:stop]
-        predictor = np.linalg.lstsq(_with_constant(restored), band, rcond=None)[0].astype(np.float32)
-        predicted = _with_constant(restored) @ predictor
+        known = _with_constant(restored)
+        # Least squares by the normal equations: the rounding's noise keeps them well conditioned.
+        gram = (known.T @ known).astype(np.float64)
+        predictor = np.linalg.solve(gram, known.T @ band).astype(np.float16)
+        predicted = known @ predictor.astype(np.float32)
         dither = _dither(rows, start, stop)
         code = np.rint((band - predicted).T / step + dither)
         if np.abs(code).max() > np.iinfo(np.int8).max:
@@ -39,7 +45,7 @@ def pack(vectors: Float32s, ladder: Sequence[int], steps: Sequence[float]) -> di
     huffman = zlib.compressobj(level=9, memLevel=9, strategy=zlib.Z_HUFFMAN_ONLY)
     stream = huffman.compress(np.concatenate(codes).tobytes()) + huffman.flush()
     return {
-        "ladder": np.array(ladder, np.int64),
+        "bands": np.array(bands, np.int64),
         "rows": np.array(rows, np.int64),
         "steps": np.array(steps, np.float32),
         "predictors": np.concatenate(predictors),
@@ -49,13 +55,13 @@ def pack(vectors: Float32s, ladder: Sequence[int], steps: Sequence[float]) -> di
 
 def unpack(packed: Mapping[str, npt.NDArray[Any]]) -> Float32s:
     """The vectors that were packed, float32 (rows, dims), alike on all machines up to a matrix product's rounding."""
-    ladder, rows = packed["ladder"].tolist(), int(packed["rows"])
-    codes = np.frombuffer(zlib.decompress(packed["codes"].tobytes()), np.int8).reshape(ladder[-1], rows)
-    vectors = np.empty((rows, ladder[-1]), np.float32)
+    bands, rows = packed["bands"].tolist(), int(packed["rows"])
+    codes = np.frombuffer(zlib.decompress(packed["codes"].tobytes()), np.int8).reshape(bands[-1], rows)
+    vectors = np.empty((rows, bands[-1]), np.float32)
     used = 0
-    for (start, stop), step in zip(pairwise((0, *ladder)), packed["steps"], strict=True):
+    for (start, stop), step in zip(pairwise((0, *bands)), packed["steps"], strict=True):
         size = (start + 1) * (stop - start)
-        predictor = packed["predictors"][used : used + size].reshape(start + 1, stop - start)
+        predictor = packed["predictors"][used : used + size].reshape(start + 1, stop - start).astype(np.float32)
         used += size
         rounded = (codes[start:stop] - _dither(rows, start, stop)) * step
         vectors[:, start:stop] = vectors[:, :start] @ predictor[1:] + predictor[0] + rounded.T
