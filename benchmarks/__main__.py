@@ -39,16 +39,23 @@ def _parser() -> argparse.ArgumentParser:
         help="accuracy against time: our indices beside FAISS, in one run",
         epilog="Methods: " + "; ".join(f"{key}: {what}" for key, what in METHODS.items()) + ".",
     )
-    speedup.add_argument("--dataset", default="icons", help="icons, wordnet or npy:DIR (default: icons)")
     speedup.add_argument("--queries", type=_at_least_one, help="how many queries (default: all, at most 10,000)")
     speedup.add_argument("--methods", type=_method_list, default=list(METHODS), help="comma-separated (default: all)")
-    speedup.add_argument("--rounds", type=_at_least_one, help="timed rounds; medians are reported (default: 3)")
-    speedup.add_argument("--quick", action="store_true", help="2 rounds, 1,000 queries, a coarser sweep")
+    speedup.add_argument("--quick", action="store_true", help="at most 2 rounds and 1,000 queries, a coarser sweep")
     _add_common(speedup)
+    engine = benchmarks.add_parser("engine", help="the engine beside the machine's bandwidth and FAISS's k-means")
+    engine.add_argument("--dataset", default="icons", help="icons, wordnet or npy:DIR (default: icons)")
+    engine.add_argument("--clusters", type=_at_least_one, help="of k-means (default: 4,096, or rows / 128)")
+    engine.add_argument("--rounds", type=_at_least_one, help="timed rounds; medians are reported (default: 3)")
+    _add_common(engine)
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", default="icons", help="icons, wordnet or npy:DIR (default: icons)")
+    parser.add_argument(
+        "--rounds", type=_at_least_one, default=3, help="timed rounds; medians are reported (default: 3)"
+    )
     parser.add_argument(
         "--threads", type=_at_least_one, default=machine.available_cores(), help="for builds and batches"
     )
