@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     speedup.add_argument("--quick", action="store_true", help="at most 2 rounds and 1,000 queries, a coarser sweep")
     _add_common(speedup)
     engine = benchmarks.add_parser("engine", help="the engine beside the machine's bandwidth and FAISS's k-means")
-    engine.add_argument("--dataset", default="icons", help="icons, wordnet or npy:DIR (default: icons)")
     engine.add_argument("--clusters", type=_at_least_one, help="of k-means (default: 4,096, or rows / 128)")
-    engine.add_argument("--rounds", type=_at_least_one, help="timed rounds; medians are reported (default: 3)")
     _add_common(engine)
     return parser
 
