@@ -38,7 +38,7 @@ class Workload:
     @property
     def name(self) -> str:
         """The dataset's name; of one's own arrays, that of their folder."""
-        return self.dataset.name.removeprefix("npy:").rstrip("/").rpartition("/")[2]
+        return short_name(self.dataset)
 
     @property
     def rows(self) -> int:
@@ -79,6 +79,11 @@ class Workload:
             "licence": self.dataset.licence,
             "exact_all_dims": vars(self.accuracy(self.exact_ids)),
         }
+
+
+def short_name(dataset: datasets.Dataset) -> str:
+    """A dataset's name; of one's own arrays, that of their folder, wherever it lies."""
+    return dataset.name.removeprefix("npy:").rstrip("/").rpartition("/")[2]
 
 
 def prepare(name: str, queries: int | None, seed: int, threads: int) -> Workload:

@@ -4,8 +4,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -17,149 +18,156 @@ import numpy as np
 import adanns
 from adanns import datasets
 from benchmarks import machine
-from benchmarks.data import Floats
-from benchmarks.methods.base import Sweep
+from benchmarks.data import Floats, short_name
 from benchmarks.table import aligned, number
 
-SCAN_DIMS = 64
-SINGLE_CALLS = 2000
+PREFIX_DIMS = 64
+ALLOWED_OUTSIDE_KERNELS_US = 10.0
+SINGLE_CALLS = 5000
+MOST_CLUSTERS = 4096
+ITERATIONS = 10
+POINTS_PER_CLUSTER = 128
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A quantity beside the one it has to stand up to; `ratio` is over 1 where ours is the better one."""
+
+    name: str
+    value: float
+    unit: str
+    compared_with: str
+    compared_value: float
+    ratio: float
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write results.json; options as parsed by benchmarks.__main__."""
     print(f"Preparing {options.dataset}", file=sys.stderr)
     dataset = datasets.load(options.dataset)
-    dims = max(rung for rung in dataset.ladder if rung <= SCAN_DIMS)
+    dims = max(rung for rung in dataset.ladder if rung <= PREFIX_DIMS)
     prefix = np.array(dataset.database[:, :dims], dtype=np.float32)
+    clusters = options.clusters or max(1, min(MOST_CLUSTERS, len(prefix) // POINTS_PER_CLUSTER))
     with machine.OtherLoad() as other_load:
-        findings = {
-            "scan": [_scan(prefix, threads, options.rounds) for threads in sorted({1, options.threads})],
-            "outside_kernels": _outside_kernels(),
-            "kmeans": _kmeans(prefix, options.threads, options.seed, options.rounds),
-        }
-    report(findings)
-    name = dataset.name.removeprefix("npy:").rstrip("/").rpartition("/")[2]
-    results_folder = Path(__file__).parent / "results"
-    folder = options.output or results_folder / machine.cpu_slug() / f"engine-{name}"
-    folder.mkdir(parents=True, exist_ok=True)
+        figures = list(_measure(prefix, clusters, options))
+    lines = [["", "measured", "", "compared with", "", "ratio"]]
+    for figure in figures:
+        pair = [figure.compared_with, number(figure.compared_value)]
+        lines.append([figure.name, number(figure.value), figure.unit, *pair, f"{figure.ratio:.2f}"])
+    print(aligned(lines))
     content = {
         "benchmark": "engine",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine.describe() | {"environment": options.environment, "other_load_cores": other_load.cores},
-        "dataset": {"name": name, "rows": len(prefix), "prefix_dims": dims},
-        "options": {"threads": options.threads, "rounds": options.rounds, "seed": options.seed},
-        "findings": findings,
+        "dataset": {"name": short_name(dataset), "rows": len(prefix), "dims": dataset.database.shape[1]},
+        "options": {key: getattr(options, key) for key in ("threads", "rounds", "seed")} | {"clusters": clusters},
+        "figures": [asdict(figure) for figure in figures],
     }
+    results = Path(__file__).parent / "results"
+    folder = options.output or results / machine.cpu_slug() / f"engine-{short_name(dataset)}"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     print(f"\nWritten:\n  {folder / 'results.json'}")
     return 0
 
 
-def _scan(prefix: Floats, threads: int, rounds: int) -> dict[str, float]:
+def _measure(prefix: Floats, clusters: int, options: argparse.Namespace) -> Iterator[Figure]:
+    for threads in sorted({1, options.threads}):
+        yield _scan(prefix, threads, options.rounds)
+    yield from _outside_kernels()
+    yield from _kmeans(prefix[: clusters * POINTS_PER_CLUSTER], clusters, options)
+
+
+def _scan(prefix: Floats, threads: int, rounds: int) -> Figure:
     """Bytes per second of an exact scan for one query, beside those of plainly reading as much memory."""
     index = adanns.ExactIndex(metric="l2", ladder=(prefix.shape[1],), precision="float32")
-    index.build(prefix, progress=False)
+    index.build(prefix, threads=threads, progress=False)
     query = prefix[:1].copy()
-    reading, scanning = [], []
+    pieces = np.array_split(prefix.reshape(-1), threads)
+    words = [piece[: len(piece) // 2 * 2].view(np.uint64) for piece in pieces]
+    by_max, by_or, by_scan = [], [], []
     with ThreadPoolExecutor(threads) as pool:
-        pieces = np.array_split(prefix.reshape(-1), threads)
         for _ in range(5 * rounds):
-            reading.append(_seconds(lambda: list(pool.map(np.max, pieces))))
-            words = [piece[: len(piece) // 2 * 2].view(np.uint64) for piece in pieces]
-            reading.append(_seconds(lambda: list(pool.map(np.bitwise_or.reduce, words))))  # noqa: B023
-            scanning.append(_seconds(lambda: index.search(query, k=10, threads=threads)))
-    # The best of the two ways of reading: the machine's bandwidth is what the fastest reader gets.
-    read = prefix.nbytes / min(median(reading[::2]), median(reading[1::2]))
-    scan = prefix.nbytes / median(scanning)
-    return {"threads": threads, "read_gb_per_s": read / 1e9, "scan_gb_per_s": scan / 1e9, "share": scan / read}
+            by_max.append(_seconds(lambda: list(pool.map(np.max, pieces))))
+            by_or.append(_seconds(lambda: list(pool.map(np.bitwise_or.reduce, words))))
+            by_scan.append(_seconds(lambda: index.search(query, k=10, threads=threads)))
+    # The machine's bandwidth is what its fastest reader gets.
+    read = prefix.nbytes / min(median(by_max), median(by_or)) / 1e9
+    scan = prefix.nbytes / median(by_scan) / 1e9
+    name = f"exact scan, one query, {prefix.shape[1]} dims, {threads} thread{'s' * (threads > 1)}"
+    return Figure(name, scan, "GB/s", f"reading the same {prefix.nbytes / 2**20:,.0f} MiB", read, scan / read)
 
 
-def _outside_kernels() -> dict[str, float]:
-    """Microseconds of a one-query search that has next to nothing to do: 64 rows of 16 dims."""
-    rows = np.random.default_rng(0).standard_normal((64, 16), dtype=np.float32)
+def _outside_kernels() -> Iterator[Figure]:
+    """Microseconds of a one-query call that has next to nothing to compute."""
+    rows = np.random.default_rng(0).standard_normal((16, 16), dtype=np.float32)
+    query = rows[:1].copy()
     exact = adanns.ExactIndex().build(rows, progress=False)
     funnel = adanns.FunnelIndex(shortlist_dims=8).build(rows, progress=False)
-    ivf = adanns.IVFIndex(cluster_dims=8, scan_dims=8, lists=4).build(rows, progress=False)
-    searches: dict[str, Callable[[Floats], Any]] = {
-        "ExactIndex": lambda query: exact.search(query, k=10, threads=1),
-        "FunnelIndex": lambda query: funnel.search(query, k=10, rerank=[(16, 10)], threads=1),
-        "IVFIndex": lambda query: ivf.search(query, k=10, probes=1, rerank=[(16, 10)], threads=1),
+    ivf = adanns.IVFIndex(cluster_dims=8, scan_dims=8, lists=1).build(rows, progress=False)
+    calls: dict[str, Callable[[], Any]] = {
+        "exact": lambda: exact.search(query, k=10, threads=1),
+        "funnel": lambda: funnel.search(query, k=10, rerank=[(16, 10)], threads=1),
+        "IVF": lambda: ivf.search(query, k=10, probes=1, rerank=[(16, 10)], threads=1),
     }
-    query = rows[:1].copy()
-    return {
-        name: median(_seconds(lambda: search(query)) for _ in range(SINGLE_CALLS)) * 1e6  # noqa: B023
-        for name, search in searches.items()
-    }
+    for name, call in calls.items():
+        microseconds = median(_seconds(call) for _ in range(SINGLE_CALLS)) * 1e6
+        allowed = ALLOWED_OUTSIDE_KERNELS_US
+        yield Figure(
+            f"one-query call over 16 rows, {name}", microseconds, "us", "allowed", allowed, allowed / microseconds
+        )
 
 
-def _kmeans(prefix: Floats, threads: int, seed: int, rounds: int) -> dict[str, Any]:
-    """Seconds to cluster (train on a sample, assign all rows) by us and by FAISS, and the mean squared distance left."""
-    points = prefix.copy()
+def _kmeans(points: Floats, clusters: int, options: argparse.Namespace) -> Iterator[Figure]:
+    """Seconds to cluster and assign the same points by us and by FAISS, and how well: sum of squared distances."""
+    points = points.copy()
     faiss.normalize_L2(points)
-    sweep = Sweep.of(len(points), (points.shape[1],), seed, quick=False)
-    faiss.omp_set_num_threads(threads)
-    settings = {"niter": sweep.iterations, "max_points_per_centroid": sweep.points_per_list, "seed": seed + 1}
+    faiss.omp_set_num_threads(options.threads)
 
-    def by_faiss() -> tuple[Floats, Any]:
-        kmeans = faiss.Kmeans(points.shape[1], sweep.lists, **settings)
+    def ours() -> tuple[Any, Any]:
+        found = adanns.train_kmeans(
+            points,
+            clusters,
+            iterations=ITERATIONS,
+            points_per_cluster=POINTS_PER_CLUSTER,
+            seed=options.seed,
+            threads=options.threads,
+            progress=False,
+        )
+        return found.centroids, found.assignments
+
+    def theirs() -> tuple[Any, Any]:
+        kmeans = faiss.Kmeans(
+            points.shape[1],
+            clusters,
+            niter=ITERATIONS,
+            max_points_per_centroid=POINTS_PER_CLUSTER,
+            seed=options.seed + 1,
+        )
         kmeans.train(points)
         return kmeans.centroids, kmeans.index.search(points, 1)[1][:, 0]
 
-    def by_us() -> tuple[Floats, Any]:
-        clusters = adanns.train_kmeans(
-            points,
-            sweep.lists,
-            iterations=sweep.iterations,
-            points_per_cluster=sweep.points_per_list,
-            seed=seed,
-            threads=threads,
-            progress=False,
-        )
-        return clusters.centroids, clusters.assignments
-
-    seconds: dict[str, list[float]] = {"adanns": [], "faiss": []}
-    objective = {}
-    for _ in range(rounds):
-        for name, cluster in (("adanns", by_us), ("faiss", by_faiss)):
+    seconds: list[list[float]] = [[], []]
+    objective = [0.0, 0.0]
+    for _ in range(options.rounds):
+        for position, cluster in enumerate((ours, theirs)):
             start = time.perf_counter()
             centroids, assignments = cluster()
-            seconds[name].append(time.perf_counter() - start)
-            objective[name] = _mean_squared_distance(points, centroids, assignments)
-    return {
-        "clusters": sweep.lists,
-        "iterations": sweep.iterations,
-        "points_per_cluster": sweep.points_per_list,
-        "seconds": {name: median(times) for name, times in seconds.items()},
-        "mean_squared_distance": objective,
-    }
+            seconds[position].append(time.perf_counter() - start)
+            objective[position] = _sum_of_squares(points, centroids, assignments)
+    name = f"k-means, {len(points):,} x {points.shape[1]}, {clusters} clusters, {ITERATIONS} iterations"
+    mine, other = (median(times) for times in seconds)
+    yield Figure(name, mine, "s", "FAISS Kmeans", other, other / mine)
+    yield Figure("its objective", objective[0], "", "FAISS Kmeans", objective[1], objective[1] / objective[0])
 
 
-def _mean_squared_distance(points: Floats, centroids: Floats, assignments: Any) -> float:
+def _sum_of_squares(points: Floats, centroids: Any, assignments: Any) -> float:
     total = 0.0
     for start in range(0, len(points), 65536):
         rows = slice(start, start + 65536)
         difference = points[rows] - centroids[assignments[rows]]
         total += float(np.einsum("ij,ij->", difference, difference, dtype=np.float64))
-    return total / len(points)
-
-
-def report(findings: dict[str, Any]) -> None:
-    """Print what was found."""
-    lines = [["exact scan, one query, float32", "GB/s", "plain reading", "share"]]
-    for scan in findings["scan"]:
-        numbers = [number(scan["scan_gb_per_s"]), number(scan["read_gb_per_s"]), f"{scan['share']:.0%}"]
-        lines.append([f"  {scan['threads']} thread{'s' * (scan['threads'] > 1)}", *numbers])
-    print(aligned(lines), end="\n\n")
-    lines = [["one-query search of next to nothing", "us"]]
-    lines += [[f"  {name}", number(us)] for name, us in findings["outside_kernels"].items()]
-    print(aligned(lines), end="\n\n")
-    kmeans = findings["kmeans"]
-    lines = [
-        [f"k-means, {kmeans['clusters']} clusters, {kmeans['iterations']} iterations", "s", "mean squared distance"]
-    ]
-    for name, seconds in kmeans["seconds"].items():
-        lines.append([f"  {name}", number(seconds), f"{kmeans['mean_squared_distance'][name]:.5f}"])
-    print(aligned(lines))
+    return total
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -21,7 +21,7 @@ BUSY_CORES = 0.1
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the tables, write the results; options as parsed by benchmarks.__main__."""
-    rounds = options.rounds or (2 if options.quick else 3)
+    rounds = min(options.rounds, 2) if options.quick else options.rounds
     queries = options.queries or (QUICK_QUERIES if options.quick else MOST_QUERIES)
     print(f"Preparing {options.dataset}", file=sys.stderr)
     workload = data.prepare(options.dataset, queries, options.seed, options.threads)

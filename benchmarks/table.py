@@ -135,4 +135,4 @@ def number(value: float) -> str:
 
 def times(ratio: float | None) -> str:
     """A speedup in brackets."""
-    return "" if ratio is None else f" ({ratio:,.{0 if ratio >= 100 else 1}f}x)"
+    return "" if ratio is None else f" ({ratio:,.{0 if ratio >= 100 else 1 if ratio >= 0.95 else 2}f}x)"
