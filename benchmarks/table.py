@@ -84,11 +84,18 @@ def speedup_table(comparisons: Sequence[dict[str, Any]], run: Run) -> str:
             row = next((row for row in comparison["rows"] if row["method"] == method), None)
             cells.append("-" if row is None else number(row["us"]) + times(row["against_exact"]))
         lines.append([method, *cells])
+    for peer in [method for method in by_method(run.measurements) if method.startswith("FAISS")]:
+        lines.append([f"our best over {peer}", *(ratio(over(comparison, peer)) for comparison in comparisons)])
     if any(comparison["ours_against_peer"] for comparison in comparisons):
-        lines.append(
-            ["our best over FAISS's best", *(times(c["ours_against_peer"]).strip(" ()") or "-" for c in comparisons)]
-        )
+        lines.append(["our best over FAISS's best", *(ratio(c["ours_against_peer"]) for c in comparisons)])
     return f"{title}\n{aligned(lines)}"
+
+
+def over(comparison: dict[str, Any], peer: str) -> float | None:
+    """How many times faster our best is than one method, where both reach the accuracy."""
+    us = {row["method"]: float(row["us"]) for row in comparison["rows"]}
+    ours = comparison["ours"]
+    return us[peer] / us[ours] if ours and peer in us else None
 
 
 def common_parameters(group: Sequence[Measurement]) -> dict[str, Any]:
@@ -133,6 +140,11 @@ def number(value: float) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def times(ratio: float | None) -> str:
-    """A speedup in brackets."""
-    return "" if ratio is None else f" ({ratio:,.{0 if ratio >= 100 else 1 if ratio >= 0.95 else 2}f}x)"
+def ratio(value: float | None) -> str:
+    """How many times faster."""
+    return "-" if value is None else f"{value:,.{0 if value >= 100 else 1 if value >= 0.95 else 2}f}x"
+
+
+def times(value: float | None) -> str:
+    """How many times faster, in brackets behind a number; nothing if unknown."""
+    return "" if value is None else f" ({ratio(value)})"

@@ -30,13 +30,25 @@ function html(name, attributes = {}, parent, text) {
   return element;
 }
 
-const number = (value) => value.toLocaleString("en-US", value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
-const times = (ratio) => `${ratio < 10 ? ratio.toFixed(1) : number(Math.round(ratio))}×`;
+function fixed(value, decimals) {
+  return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+}
+const number = (value) => fixed(value, value >= 100 || Number.isInteger(value) ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3);
+const times = (ratio) => `${fixed(ratio, ratio >= 10 ? 0 : ratio >= 0.95 ? 1 : 2)}×`;
 const percent = (share) => (share === null ? "–" : (100 * share).toFixed(2));
 
-function settings(parameters) {
+// Parameters as one line; those in `without` are left out.
+function settings(parameters, without = {}) {
   const shown = (value) => (Array.isArray(value) ? value.map((stage) => stage.join(":")).join(" ") : value);
-  return Object.entries(parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${shown(value)}`).join(", ");
+  return Object.entries(parameters).filter(([name]) => !(name in without)).map(([name, value]) => `${name.replaceAll("_", " ")} ${shown(value)}`).join(", ");
+}
+
+// The parameters that all settings of a method share, if there are several settings.
+function common(method) {
+  const group = rows.filter((row) => row.method === method);
+  if (group.length < 2) return {};
+  const same = ([name, value]) => group.every((row) => JSON.stringify(row.parameters[name]) === JSON.stringify(value));
+  return Object.fromEntries(Object.entries(group[0].parameters).filter(same));
 }
 
 function describe(row) {
@@ -148,10 +160,17 @@ function drawEqual() {
         }
       }
     }
-    if (group.some((one) => one.ours_against_peer)) {
-      const line = html("tr", { class: "ratio" }, body);
-      html("td", {}, line, "our best over FAISS's best");
-      for (const one of group) html("td", {}, line, one.ours_against_peer ? times(one.ours_against_peer) : "–");
+    if (!group.some((one) => one.ours_against_peer)) continue;
+    const best = html("tr", { class: "ratio" }, body);
+    html("td", {}, best, "our best over FAISS's best");
+    for (const one of group) html("td", {}, best, one.ours_against_peer ? times(one.ours_against_peer) : "–");
+    for (const peer of methods.filter((name) => name.startsWith("FAISS"))) {
+      const line = html("tr", { class: "quiet" }, body);
+      html("td", {}, line, `our best over ${peer}`);
+      for (const one of group) {
+        const [ours, theirs] = [one.ours, peer].map((name) => one.rows.find((row) => row.method === name));
+        html("td", {}, line, ours && theirs ? times(theirs.us / ours.us) : "–");
+      }
     }
   }
 }
@@ -178,7 +197,7 @@ function drawPublished() {
 
 const COLUMNS = [
   { label: "method", value: (row) => row.method, words: true },
-  { label: "settings", value: (row) => settings(row.parameters), words: true },
+  { label: "settings", value: (row) => settings(row.parameters, common(row.method)), words: true },
   { label: "recall@10", value: (row) => row.recall10, shown: (value) => value.toFixed(4) },
   { label: "top-1 %", value: (row) => row.top1, shown: percent },
   { label: "mAP@10 %", value: (row) => row.map10, shown: percent },
