@@ -186,7 +186,7 @@ class Index(ABC, Generic[P]):
         routing_dims: int = 0,
         routing_queries: NDArray[np.float32] | None = None,
     ) -> SearchResult:
-        """The pipeline route -> scan -> rerank -> top-k in one native call. `k`, `probes` and dims are checked already."""
+        """Route -> scan -> rerank -> top-k in one native call. `k`, `probes` and dims are checked already."""
         workers = checked_threads(threads)
         rows = checked_queries(queries, built.dims)
         coded = scan_dims <= built.code_dims

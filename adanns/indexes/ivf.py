@@ -22,7 +22,9 @@ from adanns.training.kmeans import Clusters, fill_empty_clusters, lloyd, sample_
 from adanns.training.order import locality_order
 
 LISTS_PER_ROOT = 4  # lists = 4 sqrt(rows): routing and scanning a list then cost about the same
-SHORTLIST = 100
+SHORTLIST = 100  # candidates kept of the scan by default
+RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's dims
+LAST_STAGE = 20  # candidates that the default cascade compares at all dims
 I = TypeVar("I", bound="IVFIndex")  # noqa: E741
 
 
@@ -110,7 +112,7 @@ class IVFIndex(Index[IVFParameters]):
         cluster_dims: prefix of the centroids that routes, up to the one built with. scan_dims: prefix at which the rows
             of those lists are compared; beyond the one built with, the planes are scanned instead of the int8 code.
         rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: 100 (or 4 k)
-            at all dims. An empty list returns the scan's order.
+            at four times the scan's dims, then 20 (or 2 k) at all. An empty list returns the scan's order.
         routing_queries: the queries as the centroids' own representation has them, for foreign clusters.
         """
         built = self._need_built()
@@ -122,7 +124,7 @@ class IVFIndex(Index[IVFParameters]):
             queries,
             k,
             scan_dims=scan,
-            rerank=[(built.dims, max(SHORTLIST, 4 * k))] if rerank is None else rerank,
+            rerank=default_cascade(built.ladder, scan, k) if rerank is None else rerank,
             threads=threads,
             probes=min(checked_count(probes, "probes"), built.lists),
             routing_dims=routing_dims,
@@ -213,6 +215,15 @@ class IVFIndex(Index[IVFParameters]):
             terms = np.zeros((len(rungs) + 1, padded(count) + PADDED), np.float32)
             _core.row_terms(planes, count, metric, builder.arrays["centroid_ladder"], terms, threads)
             builder.arrays["centroid_terms"] = terms
+
+
+def default_cascade(ladder: Sequence[int], scan_dims: int, k: int) -> list[tuple[int, int]]:
+    """100 (or 4 k) candidates at the first rung of four times the scan's dims, then 20 (or 2 k) at all dims."""
+    middle = next((rung for rung in ladder if rung >= RERANK_GROWTH * scan_dims), ladder[-1])
+    stages = [(middle, max(SHORTLIST, 4 * k))]
+    if middle < ladder[-1]:
+        stages.append((ladder[-1], max(LAST_STAGE, 2 * k)))
+    return stages
 
 
 def default_lists(rows: int) -> int:
