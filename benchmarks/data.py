@@ -27,10 +27,9 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Workload:
-    """A dataset made ready: under cosine, `unit_database` and `queries` have length 1, elsewhere they are as given."""
+    """A dataset and the queries drawn from it; under cosine, `queries` have length 1."""
 
     dataset: datasets.Dataset
-    unit_database: Floats
     queries: Floats
     query_labels: npt.NDArray[Any] | None
     exact_ids: Ids
@@ -43,12 +42,12 @@ class Workload:
     @property
     def rows(self) -> int:
         """Number of database vectors."""
-        return len(self.unit_database)
+        return len(self.dataset.database)
 
     @property
     def dims(self) -> int:
         """Dimensions of the whole vector."""
-        return int(self.unit_database.shape[1])
+        return int(self.dataset.database.shape[1])
 
     @property
     def metric(self) -> Metric:
@@ -86,22 +85,25 @@ def short_name(dataset: datasets.Dataset) -> str:
     return dataset.name.removeprefix("npy:").rstrip("/").rpartition("/")[2]
 
 
-def prepare(name: str, queries: int | None, seed: int, threads: int) -> Workload:
-    """Load a dataset, draw `queries` of its queries (None: all) and search them exactly with FAISS."""
+def prepare(name: str, queries: int | None, seed: int, threads: int) -> tuple[Workload, Floats]:
+    """Load a dataset, draw `queries` of its queries (None: all) and search them exactly with FAISS.
+
+    Returns the database as FAISS needs it, too: float32, under cosine of length 1. It is as large as an index.
+    """
     dataset = datasets.load(name)
     if len(dataset.database) < K:
         raise ValueError(f"{name} has {len(dataset.database)} rows; recall@{K} needs at least {K}")
     chosen = np.arange(len(dataset.queries))
     if queries is not None and queries < len(chosen):
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, queries, replace=False))
-    unit_database = np.array(dataset.database, dtype=np.float32, order="C")
+    database = np.array(dataset.database, dtype=np.float32, order="C")
     query_rows = np.array(dataset.queries[chosen], dtype=np.float32, order="C")
     if dataset.metric == "cosine":
-        faiss.normalize_L2(unit_database)
+        faiss.normalize_L2(database)
         faiss.normalize_L2(query_rows)
     labels = None if dataset.query_labels is None else np.asarray(dataset.query_labels)[chosen]
     faiss.omp_set_num_threads(threads)
     _, exact_ids = faiss.knn(
-        query_rows, unit_database, K, metric=faiss.METRIC_L2 if dataset.metric == "l2" else faiss.METRIC_INNER_PRODUCT
+        query_rows, database, K, metric=faiss.METRIC_L2 if dataset.metric == "l2" else faiss.METRIC_INNER_PRODUCT
     )
-    return Workload(dataset, unit_database, query_rows, labels, exact_ids)
+    return Workload(dataset, query_rows, labels, exact_ids), database

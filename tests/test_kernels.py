@@ -195,9 +195,3 @@ def test_conversion_writes_all_of_any_length() -> None:
         halves = kernels.to_float16(values[:count])
         assert (halves.view(np.float16) == values[:count].astype(np.float16)).all()
         assert (kernels.from_float16(halves) == values[:count].astype(np.float16).astype(np.float32)).all()
-
-
-def test_sum_words_reads_every_word() -> None:
-    words = np.random.default_rng(0).integers(0, 1 << 63, 1003).astype(np.uint64)
-    for count in (0, 1, 7, 8, 9, 1003):
-        assert kernels.sum_words(words[:count]) == words[:count].sum(dtype=np.uint64)

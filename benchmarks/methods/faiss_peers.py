@@ -21,10 +21,14 @@ FaissParameters = Any
 
 
 class FaissPeers:
-    """FAISS's methods over one workload; they share the refine stage's store."""
+    """FAISS's methods over one workload; they share the refine stage's store.
 
-    def __init__(self, workload: Workload, sweep: Sweep, threads: int) -> None:
+    database: float32, under cosine of length 1.
+    """
+
+    def __init__(self, workload: Workload, database: Floats, sweep: Sweep, threads: int) -> None:
         self.workload = workload
+        self.database = database
         self.sweep = sweep
         self.threads = threads
         self._chosen_store: RefineStore | None = None
@@ -35,7 +39,7 @@ class FaissPeers:
             exact = faiss.IndexFlatL2(dims) if self.workload.metric == "l2" else faiss.IndexFlatIP(dims)
             index = exact if dims == self.workload.dims else self._on_prefix(exact, dims)
             with Stopwatch() as watch:
-                index.add(self.workload.unit_database)
+                index.add(self.database)
             cost = evaluate.mflops_exact(self.workload.rows, dims)
             setting = Setting({"dims": dims}, searcher(index), constant(cost))
             yield Built("FAISS flat", "faiss", watch.seconds, self._bytes_per_vector(index), [setting])
@@ -125,8 +129,8 @@ class FaissPeers:
             half = faiss.ScalarQuantizer.QT_fp16
             index = faiss.IndexScalarQuantizer(self.workload.dims, half, self._metric)
         with Stopwatch() as watch:
-            index.train(self.workload.unit_database)
-            index.add(self.workload.unit_database)
+            index.train(self.database)
+            index.add(self.database)
         return RefineStore(kind, index, watch.seconds, self._bytes_per_vector(index))
 
     @property
@@ -152,8 +156,8 @@ class FaissPeers:
             innermost.cp.max_points_per_centroid = self.sweep.points_per_list
             innermost.cp.seed = self.sweep.seed
         with Stopwatch() as watch:
-            index.train(self.workload.unit_database)
-            index.add(self.workload.unit_database)
+            index.train(self.database)
+            index.add(self.database)
         return watch.seconds
 
     def _ivf_cost(self, dims: int, probes: int, shortlist: int) -> float:

@@ -91,21 +91,6 @@ py::tuple select_smallest(const Array<float>& keys, const Array<uint32_t>& rows,
     return py::make_tuple(Array<float>(keep, own_keys.data()), Array<uint32_t>(keep, own_rows.data()), bound);
 }
 
-// Reads every word once and does next to nothing with it: what the benchmark calls the machine's memory bandwidth.
-uint64_t sum_words(const Array<uint64_t>& words) {
-    const py::gil_scoped_release release;
-    const uint64_t* from = words.data();
-    const int64_t count = words.size();
-    uint64_t sums[8] = {};
-    int64_t i = 0;
-    for (; i + 8 <= count; i += 8)
-        for (int j = 0; j < 8; j++) sums[j] += from[i + j];
-    for (; i < count; i++) sums[0] += from[i];
-    uint64_t total = 0;
-    for (const uint64_t sum : sums) total += sum;
-    return total;
-}
-
 Array<uint16_t> to_float16(const Array<float>& values) {
     Array<uint16_t> out(values.size());
     kernels().f32_to_f16(values.data(), out.mutable_data(), values.size());
@@ -136,7 +121,6 @@ void bind_kernels(py::module_& module) {
     own.def("bound_of_smallest", &bound_of_smallest, py::arg("keys").noconvert(), py::arg("keep"));
     own.def("select_smallest", &select_smallest, py::arg("keys").noconvert(), py::arg("rows").noconvert(),
             py::arg("keep"));
-    own.def("sum_words", &sum_words, py::arg("words").noconvert());
     own.def("to_float16", &to_float16, py::arg("values").noconvert());
     own.def("from_float16", &from_float16, py::arg("values").noconvert());
 }

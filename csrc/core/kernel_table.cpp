@@ -22,7 +22,8 @@ extern const KernelTable adanns_kernels_avx512_vnni;
 std::vector<const KernelTable*> available_kernels() {
     std::vector<const KernelTable*> tables = {&adanns_kernels_baseline};
 #if defined(ADANNS_HAS_AVX2)
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    // Every processor with AVX2 has F16C, which older Clang cannot ask for.
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2) tables.push_back(&adanns_kernels_avx2);
 #endif
 #if defined(ADANNS_HAS_AVX512)

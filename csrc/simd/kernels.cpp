@@ -13,7 +13,7 @@ namespace adanns {
 
 extern const KernelTable ADANNS_KERNELS;
 const KernelTable ADANNS_KERNELS = {
-    ADANNS_NAME_OF(ADANNS_KERNELS) + sizeof("adanns_kernels_") - 1,
+    &ADANNS_NAME_OF(ADANNS_KERNELS)[sizeof("adanns_kernels_") - 1],
     dot_rows<float>,
     dot_rows<uint16_t>,
     dot_rows<int8_t>,
