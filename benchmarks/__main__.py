@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     engine = benchmarks.add_parser("engine", help="the engine beside the machine's bandwidth and FAISS's k-means")
     engine.add_argument("--clusters", type=_at_least_one, help="of k-means (default: 4,096, or rows / 128)")
     _add_common(engine)
+    draw = benchmarks.add_parser("draw", help="print tables, write page and plots again from a speedup's results.json")
+    draw.add_argument("folder", type=Path, help="where results.json is")
+    draw.set_defaults(threads=1)
     return parser
 
 
