@@ -108,10 +108,10 @@ def _scale_x(axis: Axes, panel: Panel) -> None:
     elif panel.x_scale == "log":
         axis.set_xscale("log")
         low, high = axis.get_xlim()
+        decades = math.log10(high / low)
         # Dots leave room for their text on the right; it needs no ticks.
         high = min(high, 1.5 * max((x for series in panel.series for x, _, _ in series.points), default=high))
-        decades = math.log10(high / low)
-        steps = (1, 2, 5) if decades < 2.5 else (1, 3) if decades < 4 else (1,)
+        steps = (1, 2, 5) if decades < 2.5 else (1, 3) if decades < 3.5 else (1,)
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
         ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
         axis.set_xticks(ticks, [f"{tick:,.0f}" if tick >= 1 else f"{tick:g}" for tick in ticks])

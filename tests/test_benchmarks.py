@@ -184,6 +184,16 @@ def test_plots_are_written(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
+def test_draw_writes_page_and_plots_from_results(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    results.write_json(small_run(), tmp_path / "results.json")
+    command = [sys.executable, "-m", "benchmarks", "draw", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == table.report(small_run()).strip()
+    assert (tmp_path / "index.html").read_text() == page.render(small_run())
+    assert (tmp_path / "recall.png").exists()
+
+
 def test_published_curves_hold_the_papers_headlines() -> None:
     # shared/reference: AR 16 -> 2048 reaches mAP@10 65.27 at 20.9 MFLOPs; AdANNS-IVF 70.1 near .06 ms, rigid needs 5.6.
     assert (20.91, 65.27) in [(x, y) for x, y, _ in reference.map_by_mflops()["MRL adaptive"]]
