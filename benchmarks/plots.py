@@ -52,7 +52,8 @@ def draw(figure: Figure) -> Canvas:
         canvas.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     elif figure.panels[0].kind == "curves":
         for axis in grid[0]:
-            axis.legend(loc="lower right", fontsize=9, framealpha=0.9, edgecolor="#E4E4E4")
+            if axis.get_legend_handles_labels()[0]:
+                axis.legend(loc="lower right", fontsize=9, framealpha=0.9, edgecolor="#E4E4E4")
     canvas.text(0.012, 0.985, figure.title, fontsize=14, fontweight="bold", va="top")
     canvas.text(0.012, 0.93, textwrap.fill(figure.caption, 180), fontsize=9, color="#444444", va="top")
     return canvas
