@@ -50,6 +50,32 @@ def test_probing_finds_the_rows_of_the_nearest_lists_only(metric: str, scan_prec
                     assert lists == {int(nearest[query, 0])}
 
 
+def test_cosine_routes_by_the_renormalised_prefix_of_the_centroids() -> None:
+    rows, which = far_clusters()
+    rows[which % 2 == 1, :16] *= 0.2  # half of the corners have short prefixes
+    centroids = np.stack([rows[which == corner].mean(axis=0) for corner in range(LISTS)])
+    clusters = adanns.Clusters(np.ascontiguousarray(centroids[:, :33]), which.astype(np.int32))
+    index = adanns.IVFIndex(16, 33, ladder=LADDER).build(rows, clusters=clusters)
+    for cluster_dims in (16, 33):
+        result = index.search(centroids.astype(np.float32), 400, probes=1, cluster_dims=cluster_dims)
+        for corner in range(LISTS):
+            assert set(which[result.ids[corner, : result.counts[corner]]]) == {corner}
+
+
+def test_lists_beyond_the_range_of_float32_are_the_farthest() -> None:
+    rows, which = far_clusters()
+    rows[which >= 10] *= np.float32(1e25)  # the squares of these are infinite
+    centroids = np.stack([rows[which == corner].mean(axis=0) for corner in range(LISTS)])
+    clusters = adanns.Clusters(np.ascontiguousarray(centroids[:, :33]), which.astype(np.int32))
+    index = adanns.IVFIndex(16, 33, metric="l2", ladder=LADDER, precision="float32").build(rows, clusters=clusters)
+    near = rows[which < 10]
+    for probes in (10, 12, 15, 19, 20):
+        result = index.search(near[:30], 400, probes=probes, rerank=[(100, 400)])
+        assert (result.counts == len(near)).all()
+        assert (which[result.ids[:, : len(near)]] < 10).all()
+        assert result.stats[0].kept == 30 * probes
+
+
 def test_more_probes_never_find_less() -> None:
     rows, queries = rows_of(3000, seed=2), rows_of(50, seed=3)
     index = adanns.IVFIndex(16, 33, lists=40, ladder=LADDER).build(rows)

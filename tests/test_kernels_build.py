@@ -153,6 +153,15 @@ def test_packing_names_the_first_row_it_cannot_keep() -> None:
     assert _core.pack_rows(vectors[:2000], False, [plane_of(np.zeros((2000, 20), np.float16))], 0, 1) == ("", -1)
 
 
+def test_the_first_bad_row_is_named_even_where_another_thread_finds_its_own_sooner() -> None:
+    vectors = random_rows(6 * 1024, 20)
+    vectors[[2047, 2048, 3072, 4096], 0] = np.nan  # the last row of a task, and the first ones of those that follow
+    for _ in range(30):
+        plane = plane_of(np.zeros((6 * 1024, 20), np.float32))
+        assert _core.pack_rows(vectors, False, [plane], 0, 4) == ("not finite", 2047)
+        assert _core.first_not_finite(vectors, 4) == 2047
+
+
 def mixed_planes(count: int) -> tuple[list[Any], Any]:
     """Planes of all number types, and the values they stand for."""
     generator = np.random.default_rng(count)
