@@ -161,11 +161,14 @@ def test_zero_vectors_are_at_distance_one_under_cosine_and_break_nothing_else(na
 
 @every_metric
 @every_recipe
-def test_duplicate_vectors_are_all_found(name: str, metric: str) -> None:
+def test_duplicate_vectors_are_all_found_and_ordered_by_id(name: str, metric: str) -> None:
     rows = np.repeat(rows_of(10), 30, axis=0)
-    index = RECIPES[name].build(RECIPES[name].make(metric), rows)
+    index = RECIPES[name].build(RECIPES[name].make(metric), rows, ids_of(300))
     result = RECIPES[name].exhaustive(index, rows[::30], 30)
-    twins.assert_nearest(result, twins.distances(rows, rows[::30], metric), np.arange(300), TOLERANCE)
+    twins.assert_nearest(result, twins.distances(rows, rows[::30], metric), ids_of(300), TOLERANCE)
+    equal = result.distances[:, 1:] == result.distances[:, :-1]
+    assert equal.any()
+    assert (result.ids[:, 1:] > result.ids[:, :-1])[equal].all()
 
 
 @every_metric

@@ -73,6 +73,22 @@ def test_vectors_of_any_form_make_the_same_index(name: str, form: str, tmp_path:
     assert files_of(index, tmp_path / "one") == files_of(expected, tmp_path / "other")
 
 
+@pytest.mark.parametrize("form", [form for form in FORMS if "chunks" not in form])
+def test_the_engine_gets_aligned_matrices_in_its_own_byte_order(form: str) -> None:
+    odd = np.zeros(2 * HALVES.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(HALVES.shape)
+    odd[...] = HALVES
+    for vectors in (FORMS[form](HALVES), odd, odd[::2]):
+        rows, queries = arrays.checked_vectors(vectors, "vectors"), arrays.checked_queries(vectors, DIMS)
+        assert rows.dtype in (np.float16, np.float32)
+        assert queries.dtype == np.float32
+        assert queries.flags.c_contiguous
+        for array in (rows, queries):
+            assert array.flags.aligned
+            assert array.strides[1] == array.itemsize
+            assert array.strides[0] % array.itemsize == 0
+            assert np.array_equal(array, np.asarray(vectors, np.float32))
+
+
 @every_recipe
 def test_a_memory_map_makes_the_same_index(name: str, tmp_path: Path) -> None:
     recipe = RECIPES[name]

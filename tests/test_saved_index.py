@@ -153,6 +153,9 @@ CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
     "objects for numbers": lambda folder: np.save(folder / "ids.npy", np.array([{}] * ROWS, object), allow_pickle=True),
     "an array of another shape": lambda folder: np.save(folder / "ids.npy", np.arange(5)),
     "an array of another type": lambda folder: np.save(folder / "ids.npy", np.arange(ROWS, dtype=np.int32)),
+    "a plane of another float type": lambda folder: np.save(
+        folder / "plane_0.npy", np.load(folder / "plane_0.npy").astype(np.float32)
+    ),
     "ids of another type": array_with("ids", lambda ids: ids.astype(np.int32)),
     "fewer ids than rows": array_with("ids", lambda ids: ids[:-1]),
     "more ids than rows": array_with("ids", lambda ids: np.append(ids, 0)),
