@@ -39,8 +39,8 @@ def checked_vectors(vectors: Any, name: str, dims: int | None = None) -> Vectors
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, which the engine refuses by row
             array = array.astype(kind)
     to_next_row, to_next_dim = array.strides
-    whole_rows = to_next_row >= array.itemsize * array.shape[1] and to_next_row % array.itemsize == 0
-    if not (whole_rows and to_next_dim == array.itemsize and array.flags.aligned):
+    whole_rows = to_next_row >= array.itemsize * array.shape[1] and to_next_dim == array.itemsize
+    if not (whole_rows and array.flags.aligned):  # aligned: strides are multiples of the item size, too
         array = np.require(array, requirements=["C", "ALIGNED"])
     return array
 
