@@ -156,9 +156,9 @@ result = index.search(rows[:300], threads=3)
 same = np.array_equal(result.ids, expected.ids) and np.array_equal(result.distances, expected.distances)
 rebuilt = adanns.IVFIndex(12, 12, 9, ladder=(12, 24)).build(rows[:3000], threads=3)
 threads = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 3
-print("child" if child == 0 else "parent", same, rebuilt.rows, threads, flush=True)
+os.write(1, f"{'parent' if child else 'child'} {same} {rebuilt.rows} {threads}\\n".encode())  # in one piece
 if child:
-    print("exit", os.waitpid(child, 0)[1])
+    os.write(1, f"exit {os.waitpid(child, 0)[1]}\\n".encode())
 """  # both end as an interpreter does, and so does the pool of threads
 
 
