@@ -98,7 +98,8 @@ py::tuple search_index(const PyIndexView& index, const Array<float>& queries, in
     Array<float> distances({count, k});
     Array<int64_t> ids({count, k});
     Array<int32_t> counts(count);
-    SearchOutput output{distances.mutable_data(), ids.mutable_data(), counts.mutable_data(), 0, {}};
+    const SearchOutput output{distances.mutable_data(), ids.mutable_data(), counts.mutable_data()};
+    SearchTotals totals;
     int64_t bad_query = -1, bad_routing = -1;
     const float* query_data = queries.data();
     const float* routing_data = routing.data();
@@ -109,12 +110,12 @@ py::tuple search_index(const PyIndexView& index, const Array<float>& queries, in
         if (routing_queries)
             bad_routing = first_not_finite({routing_data, false, count, routing_stride, routing_stride}, 1);
         if (bad_query < 0 && bad_routing < 0)
-            search(index.view, plan, query_data, dims, routing_data, routing_stride, count, output);
+            totals = search(index.view, plan, query_data, dims, routing_data, routing_stride, count, output);
     }
     if (bad_query >= 0) throw py::value_error("queries: row " + std::to_string(bad_query) + " holds NaN or infinity");
     if (bad_routing >= 0)
         throw py::value_error("routing_queries: row " + std::to_string(bad_routing) + " holds NaN or infinity");
-    return py::make_tuple(distances, ids, counts, output.scanned, output.rescored);
+    return py::make_tuple(distances, ids, counts, totals.scanned, totals.rescored);
 }
 
 }  // namespace

@@ -12,6 +12,13 @@ const float* TermsView::at(int dims) const {
     return values + rung * stride;
 }
 
+void TermsView::norm_ratios(int prefix_dims, int code_dims, int64_t begin, int64_t end, float* ratios) const {
+    const float* at_prefix = at(prefix_dims);
+    const float* at_code = at(code_dims);
+    for (int64_t row = begin; row < end; row++)
+        ratios[row - begin] = at_code[row] > 0 ? at_prefix[row] / at_code[row] : 0.0f;
+}
+
 std::vector<int64_t> block_offsets_of(Span<const int64_t> list_offsets) {
     std::vector<int64_t> blocks(list_offsets.size());
     for (std::size_t list = 0; list + 1 < list_offsets.size(); list++)

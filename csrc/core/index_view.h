@@ -45,6 +45,10 @@ struct TermsView {
     int64_t stride = 0;
 
     const float* at(int dims) const;  // of the rung `dims`; nullptr where the metric has no terms
+
+    // Under cosine a code's dot at fewer dims is of rows normalised at all of the code's: writes the factors
+    // |x_code| / |x_prefix| of rows [begin, end) that mend that.
+    void norm_ratios(int prefix_dims, int code_dims, int64_t begin, int64_t end, float* ratios) const;
 };
 
 // Rows in stored order: list l holds rows [offsets[l], offsets[l + 1]) and code blocks from block_offsets[l] on.

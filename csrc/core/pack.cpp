@@ -8,6 +8,7 @@
 
 #include "folded_query.h"
 #include "kernel_table.h"
+#include "norms.h"
 #include "thread_pool.h"
 
 namespace adanns {
@@ -50,14 +51,8 @@ float largest_magnitude(const float* values, int64_t count) {
     return largest;
 }
 
-double squared_norm(const float* values, int64_t count) {
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += static_cast<double>(values[i]) * values[i];
-    return sum;
-}
-
-void scale_to_unit(float* values, int64_t count, int64_t norm_dims) {
-    const double norm = std::sqrt(squared_norm(values, norm_dims));
+void scale_to_unit(float* values, int64_t count) {
+    const double norm = std::sqrt(squared_norm(values, count));
     const double factor = norm > 0 ? 1.0 / norm : 0.0;  // of a denormal row it is beyond float
     for (int64_t i = 0; i < count; i++) values[i] = static_cast<float>(values[i] * factor);
 }
@@ -115,6 +110,20 @@ class Extent {
     std::vector<float> low_, high_;
 };
 
+// The extent over all rows, where add_row(i, extent) adds row i. Least and greatest do not depend on the order.
+template <class AddRow>
+Extent extent_of(int64_t rows, int dims, int threads, AddRow add_row) {
+    Extent extent(dims);
+    std::mutex mutex;
+    over_rows(rows, threads, [&](int64_t begin, int64_t end) {
+        Extent part(dims);
+        for (int64_t i = begin; i < end; i++) add_row(i, part);
+        const std::lock_guard<std::mutex> lock(mutex);
+        extent.add(part);
+    });
+    return extent;
+}
+
 int code_of(float value, float scale, float offset) {
     if (scale == 0.0f) return 0;
     return static_cast<int>(std::max(-127.0f, std::min(127.0f, std::nearbyint((value - offset) / scale))));
@@ -160,7 +169,7 @@ PackProblem pack_rows(const Vectors& vectors, bool normalise, const std::vector<
                     problem = {finite ? BadRow::beyond_float16 : BadRow::not_finite, i};
                 return;
             }
-            if (normalise) scale_to_unit(row.data(), vectors.dims, vectors.dims);
+            if (normalise) scale_to_unit(row.data(), vectors.dims);
             for (const MutablePlane& plane : planes) {
                 const float* from = row.data() + plane.first_dim;
                 const int64_t at = (first_row + i) * plane.stride, padding = plane.stride - plane.dims;
@@ -184,7 +193,7 @@ void read_prefix(const std::vector<PlaneView>& planes, const int64_t* rows, int6
     over_rows(count, threads, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) {
             read_planes(planes, rows != nullptr ? rows[i] : first_row + i, dims, out + i * dims);
-            if (normalise) scale_to_unit(out + i * dims, dims, dims);
+            if (normalise) scale_to_unit(out + i * dims, dims);
         }
     });
 }
@@ -211,15 +220,9 @@ void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric
 
 void quantise_plane(const float* rows, int64_t stride, int64_t row_count, int dims, int threads, int8_t* out,
                     int64_t out_stride, float* scales, float* offsets) {
-    Extent extent(dims);
-    std::mutex mutex;
-    over_rows(row_count, threads, [&](int64_t begin, int64_t end) {
-        Extent part(dims);
-        for (int64_t i = begin; i < end; i++) part.add(rows + i * stride);
-        const std::lock_guard<std::mutex> lock(mutex);
-        extent.add(part);
-    });
-    extent.write(scales, offsets);
+    extent_of(row_count, dims, threads, [&](int64_t i, Extent& extent) {
+        extent.add(rows + i * stride);
+    }).write(scales, offsets);
     over_rows(row_count, threads, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) {
             int8_t* to = out + i * out_stride;
@@ -235,21 +238,15 @@ void encode_blocks(const std::vector<PlaneView>& planes, int dims, bool normalis
     const int64_t rows = list_offsets.back();
     const auto read = [&](int64_t row, float* out) {
         read_planes(planes, row, dims, out);
-        if (normalise) scale_to_unit(out, dims, dims);
+        if (normalise) scale_to_unit(out, dims);
     };
-    Extent extent(dims);
-    std::mutex mutex;
-    over_rows(rows, threads, [&](int64_t begin, int64_t end) {
-        Extent part(dims);
-        std::vector<float> row(static_cast<std::size_t>(dims));
-        for (int64_t i = begin; i < end; i++) {
-            read(i, row.data());
-            part.add(row.data());
-        }
-        const std::lock_guard<std::mutex> lock(mutex);
-        extent.add(part);
-    });
-    extent.write(scales, offsets);
+    const auto add_row = [&](int64_t i, Extent& extent) {
+        static thread_local std::vector<float> row;
+        row.resize(static_cast<std::size_t>(dims));
+        read(i, row.data());
+        extent.add(row.data());
+    };
+    extent_of(rows, dims, threads, add_row).write(scales, offsets);
 
     const std::vector<int64_t> block_offsets = block_offsets_of(list_offsets);
     const int64_t block_bytes = coded_bytes(dims) * kBlockRows;

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <tuple>
 
+#include "norms.h"
+
 namespace adanns {
 namespace {
 
@@ -70,15 +72,6 @@ void score(const IndexView& view, int dims, Candidates& candidates) {
         if (view.metric == Metric::cosine) key = -dot * terms[candidates.rows[at]];
         candidates.keys[at] = std::min(kInfinity, key);  // where sums went beyond float, NaN becomes infinity
     }
-}
-
-double squared_norm(const float* query, int dims) {
-    double sums[4] = {};  // four chains hide the latency of an addition
-    int dim = 0;
-    for (; dim + 4 <= dims; dim += 4)
-        for (int i = 0; i < 4; i++) sums[i] += static_cast<double>(query[dim + i]) * query[dim + i];
-    for (; dim < dims; dim++) sums[0] += static_cast<double>(query[dim]) * query[dim];
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 // What the query adds to every key of its own: |q|^2 under l2, the factor 1 / |q| under cosine.

@@ -58,14 +58,11 @@ void nearest_lists(const IndexView& view, const float* queries, int64_t query_st
     const int64_t count = lists.count(), blocks = (count + kBlockRows - 1) / kBlockRows, padded = blocks * kBlockRows;
     const int64_t bytes = coded_bytes(routing_dims);
 
-    // Under cosine the coded centroid is normalised at all its dims; at fewer, the ratio of norms mends that.
     std::vector<float> ratios;
     const float* terms = lists.centroid_terms.at(routing_dims);
     if (form == KeyForm::multiply) {
-        const float* at_all = lists.centroid_terms.at(centroids.dims);
         ratios.resize(static_cast<std::size_t>(padded));
-        for (int64_t i = 0; i < count; i++)
-            ratios[static_cast<std::size_t>(i)] = at_all[i] > 0 ? terms[i] / at_all[i] : 0.0f;
+        lists.centroid_terms.norm_ratios(routing_dims, centroids.dims, 0, count, ratios.data());
         terms = ratios.data();
     }
 

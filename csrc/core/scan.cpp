@@ -18,17 +18,6 @@ int64_t bytes_of(const Stretch& stretch) {
     return stretch.padded_dims * size;
 }
 
-// Terms of rows [begin, end) for the coded scan of a prefix shorter than the code: |x_code| / |x_prefix|.
-const float* norm_ratios(const IndexView& view, const ScanPlan& plan, int64_t begin, int64_t end,
-                         std::vector<float>& ratios) {
-    const float* at_prefix = view.terms.at(plan.dims);
-    const float* at_code = view.terms.at(view.code->dims);
-    ratios.resize(static_cast<std::size_t>(kMaxChunkRows));
-    for (int64_t row = begin; row < end; row++)
-        ratios[static_cast<std::size_t>(row - begin)] = at_code[row] > 0 ? at_prefix[row] / at_code[row] : 0.0f;
-    return ratios.data();
-}
-
 struct Visit {
     bool later;  // than the nearest lists of all queries of the tile
     int32_t list, slot;
@@ -131,7 +120,11 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
     for (int64_t row = begin; row < end; row += stride) {
         const int64_t rows = std::min(stride, end - row);
         const float* terms = all_terms == nullptr ? nullptr : all_terms + row;
-        if (plan.coded && plan.form == KeyForm::multiply) terms = norm_ratios(view, plan, row, row + rows, tile.ratios);
+        if (plan.coded && plan.form == KeyForm::multiply) {
+            tile.ratios.resize(static_cast<std::size_t>(kMaxChunkRows));
+            view.terms.norm_ratios(plan.dims, view.code->dims, row, row + rows, tile.ratios.data());
+            terms = tile.ratios.data();
+        }
         for (int64_t first = 0; first < slot_count; first += kMaxQueryTile) {
             const int queries = static_cast<int>(std::min<int64_t>(kMaxQueryTile, slot_count - first));
             float m[kMaxQueryTile], c[kMaxQueryTile];

@@ -25,14 +25,16 @@ struct Batch {
     RerankPlan rerank;
     std::vector<int64_t> order;  // queries by nearest list, so that a tile's queries share lists
     std::vector<int32_t> probes;
-    SearchOutput& output;
+    const SearchOutput& output;
 
-    void finish(ScanTile& tile, int64_t first, int64_t* rescored) const {
+    SearchTotals no_totals() const { return {0, std::vector<int64_t>(plan.stages.size())}; }
+
+    void finish(ScanTile& tile, int64_t first, SearchTotals& totals) const {
         for (int64_t slot = 0; slot < tile.count; slot++) {
             const int64_t q = order[static_cast<std::size_t>(first + slot)];
             output.counts[q] = static_cast<int32_t>(adanns::rerank(
                 view, rerank, queries + q * query_stride, tile.shortlists[static_cast<std::size_t>(slot)], plan.k,
-                output.distances + q * plan.k, output.ids + q * plan.k, rescored));
+                output.distances + q * plan.k, output.ids + q * plan.k, totals.rescored.data()));
         }
     }
 };
@@ -49,7 +51,7 @@ std::vector<int32_t> all_slots(int64_t count) {
 }
 
 // Few queries over many rows: threads share the rows, and their shortlists are merged in row order.
-void search_split_rows(const Batch& batch, int64_t query_count, int64_t pieces, std::vector<int64_t>& rescored) {
+SearchTotals search_split_rows(const Batch& batch, int64_t query_count, int64_t pieces) {
     const IndexView& view = batch.view;
     const int64_t piece_rows = divide_up(divide_up(view.rows, pieces), kBlockRows) * kBlockRows;
     std::vector<ScanTile> tiles(static_cast<std::size_t>(pieces));
@@ -65,13 +67,17 @@ void search_split_rows(const Batch& batch, int64_t query_count, int64_t pieces, 
             const auto at = static_cast<std::size_t>(slot);
             tiles[0].shortlists[at].merge(tiles[piece].shortlists[at]);
         }
-    batch.finish(tiles[0], 0, rescored.data());
+    SearchTotals totals = batch.no_totals();
+    totals.scanned = query_count * view.rows;
+    batch.finish(tiles[0], 0, totals);
+    return totals;
 }
 
 }  // namespace
 
-void search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
-            const float* routing_queries, int64_t routing_stride, int64_t query_count, SearchOutput& output) {
+SearchTotals search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
+                    const float* routing_queries, int64_t routing_stride, int64_t query_count,
+                    const SearchOutput& output) {
     const int64_t keep = plan.stages.empty() ? plan.k : plan.stages.front().keep;
     Batch batch{view,
                 plan,
@@ -86,8 +92,6 @@ void search(const IndexView& view, const SearchPlan& plan, const float* queries,
     std::iota(batch.order.begin(), batch.order.end(), int64_t{0});
     const bool routed = plan.probe_count > 0;
     const int64_t probe_count = plan.probe_count;
-    output.scanned = routed ? 0 : query_count * view.rows;
-    output.rescored.assign(plan.stages.size(), 0);
 
     if (routed) {
         batch.probes.resize(static_cast<std::size_t>(query_count * probe_count));
@@ -99,17 +103,15 @@ void search(const IndexView& view, const SearchPlan& plan, const float* queries,
         });
     }
     const int64_t pieces = std::min<int64_t>(plan.threads, view.rows / kMinRowsPerTask);
-    if (!routed && query_count < plan.threads && pieces > 1)
-        return search_split_rows(batch, query_count, pieces, output.rescored);
+    if (!routed && query_count < plan.threads && pieces > 1) return search_split_rows(batch, query_count, pieces);
 
     const int64_t tile_queries = std::min(kTileQueries, divide_up(query_count, plan.threads));
     const int64_t tiles = divide_up(query_count, std::max<int64_t>(1, tile_queries));
-    std::vector<SearchOutput> totals(static_cast<std::size_t>(tiles),
-                                     SearchOutput{nullptr, nullptr, nullptr, 0, output.rescored});
+    std::vector<SearchTotals> per_tile(static_cast<std::size_t>(tiles), batch.no_totals());
     const std::vector<int32_t> slots = all_slots(tile_queries);
     parallel_for(tiles, plan.threads, [&](int64_t t) {
         ScanTile& tile = thread_tile();
-        SearchOutput& total = totals[static_cast<std::size_t>(t)];
+        SearchTotals& totals = per_tile[static_cast<std::size_t>(t)];
         const int64_t first = t * tile_queries, count = std::min(tile_queries, query_count - first);
         const int64_t* order = batch.order.data() + first;
         tile.prepare(view, batch.scan, queries, query_stride, order, count);
@@ -119,17 +121,19 @@ void search(const IndexView& view, const SearchPlan& plan, const float* queries,
             for (int64_t slot = 0; slot < count; slot++)
                 std::copy_n(batch.probes.begin() + order[slot] * probe_count, probe_count,
                             probes.begin() + slot * probe_count);
-            total.scanned = scan_lists(view, batch.scan, tile, probes.data(), plan.probe_count);
+            totals.scanned = scan_lists(view, batch.scan, tile, probes.data(), plan.probe_count);
         } else {
             scan_rows(view, batch.scan, tile, slots.data(), count, 0, view.rows, 0);
+            totals.scanned = count * view.rows;
         }
-        batch.finish(tile, first, total.rescored.data());
+        batch.finish(tile, first, totals);
     });
-    for (const SearchOutput& total : totals) {
-        output.scanned += total.scanned;
-        for (std::size_t stage = 0; stage < output.rescored.size(); stage++)
-            output.rescored[stage] += total.rescored[stage];
+    SearchTotals all = batch.no_totals();
+    for (const SearchTotals& totals : per_tile) {
+        all.scanned += totals.scanned;
+        for (std::size_t stage = 0; stage < all.rescored.size(); stage++) all.rescored[stage] += totals.rescored[stage];
     }
+    return all;
 }
 
 }  // namespace adanns

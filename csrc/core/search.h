@@ -19,16 +19,20 @@ struct SearchPlan {
     int threads = 1;
 };
 
-struct SearchOutput {
-    float* distances;               // (queries, k)
-    int64_t* ids;                   // (queries, k)
-    int32_t* counts;                // (queries,)
-    int64_t scanned;                // rows scanned, summed over queries
+struct SearchTotals {
+    int64_t scanned = 0;            // rows scanned, summed over queries
     std::vector<int64_t> rescored;  // candidates read by each stage, summed over queries
 };
 
+struct SearchOutput {
+    float* distances;  // (queries, k)
+    int64_t* ids;      // (queries, k)
+    int32_t* counts;   // (queries,)
+};
+
 // `routing_queries` may be the queries themselves. Results do not depend on `threads` nor on how queries are batched.
-void search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
-            const float* routing_queries, int64_t routing_stride, int64_t query_count, SearchOutput& output);
+SearchTotals search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
+                    const float* routing_queries, int64_t routing_stride, int64_t query_count,
+                    const SearchOutput& output);
 
 }  // namespace adanns
