@@ -15,6 +15,7 @@ from adanns.ladder import checked_rung
 
 Vectors: TypeAlias = NDArray[Any]  # float32 or float16 (rows, dims), rows contiguous
 Stages: TypeAlias = tuple[tuple[int, int], ...]
+Arrays: TypeAlias = dict[str, NDArray[Any]]  # the named arrays that an index is
 
 CHUNK_ROWS = 1 << 16  # rows packed at a time: bounds the memory beside the index
 CACHE_LINE = 64
@@ -123,10 +124,7 @@ def checked_ids(ids: Any, rows: int) -> NDArray[np.int64]:
 
 def checked_count(value: Any, name: str, least: int = 1) -> int:
     """An int of at least `least`."""
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}; expected an int") from None
+    count = _checked_int(value, name)
     if not least <= count <= LARGEST_COUNT:
         raise ValueError(
             f"{name}={count}; expected {least} or more" + ("" if count < least else f", {LARGEST_COUNT} at most")
@@ -136,13 +134,17 @@ def checked_count(value: Any, name: str, least: int = 1) -> int:
 
 def checked_seed(value: Any) -> int:
     """A seed of numpy's random generators: an int that is not negative."""
-    try:
-        seed = operator.index(value)
-    except TypeError:
-        raise TypeError(f"seed is {value!r}; expected an int") from None
+    seed = _checked_int(value, "seed")
     if seed < 0:
         raise ValueError(f"seed={seed}; expected 0 or more")
     return seed
+
+
+def _checked_int(value: Any, name: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected an int") from None
 
 
 def checked_threads(threads: Any) -> int:

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
-from adanns.arrays import Vectors, aligned_empty, checked_ids, row_chunks
+from adanns.arrays import Arrays, Vectors, aligned_empty, checked_ids, row_chunks
 from adanns.errors import DuplicateIdError
 from adanns.ladder import Band, Metric, Precision, ladder_for, plan_planes
 from adanns.progress import Progress
 
 PADDED = 16  # elements: rows are padded to whole vectors, and row terms leave as much room at their end
-Arrays = dict[str, NDArray[Any]]
 PlaneTuple = tuple[int, int, NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
-from adanns.arrays import Stages, checked_queries, checked_stages, checked_threads
+from adanns.arrays import Arrays, Stages, checked_queries, checked_stages, checked_threads
 from adanns.errors import NotBuiltError
 from adanns.ladder import checked_rung, plan_planes
 from adanns.parameters import IndexParameters
-from adanns.planes import Arrays, PlaneBuilder, plane_tuples
+from adanns.planes import PlaneBuilder, plane_tuples
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
 from adanns.storage.folder import write_folder
@@ -131,6 +131,16 @@ class Index(ABC, Generic[P]):
         ids: unique non-negative integers, one per row; default 0 ... rows - 1.
         threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).
         """
+        return self._build(vectors, ids, threads, progress, self._organise)
+
+    def _build(
+        self: I,
+        vectors: Any,
+        ids: Any,
+        threads: int | None,
+        progress: bool | ProgressCallback | None,
+        organise: Callable[[PlaneBuilder, Progress, int], None],
+    ) -> I:
         shown = Progress(progress)
         workers = checked_threads(threads)
         parameters = self._asked
@@ -138,7 +148,7 @@ class Index(ABC, Generic[P]):
         try:
             builder.pack(vectors, ids, shown)
             self._check_dims(builder.ladder)
-            self._organise(builder, shown, workers)
+            organise(builder, shown, workers)
             builder.add_terms()
         finally:
             shown.close()

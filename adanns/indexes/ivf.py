@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,7 +66,6 @@ class IVFIndex(Index[IVFParameters]):
                 points_per_list=points_per_list,
             )
         )
-        self._foreign: Clusters | None = None
 
     @property
     def lists(self) -> int:
@@ -89,11 +88,7 @@ class IVFIndex(Index[IVFParameters]):
         """
         if clusters is not None and not isinstance(clusters, Clusters):
             raise TypeError(f"clusters is a {type(clusters).__name__}; expected adanns.Clusters")
-        fresh = copy.copy(self)  # what this index holds stays until all has gone well
-        fresh._foreign = clusters
-        Index.build(fresh, vectors, ids, threads=threads, progress=progress)
-        self._parameters, self._built = fresh._parameters, fresh._built
-        return self
+        return self._build(vectors, ids, threads, progress, partial(self._organise, foreign=clusters))
 
     def search(
         self,
@@ -157,11 +152,13 @@ class IVFIndex(Index[IVFParameters]):
     def _check_dims(self, ladder: Sequence[int]) -> None:
         checked_rung(self._parameters.scan_dims, ladder, "scan_dims")
 
-    def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
-        if self._foreign is None:
+    def _organise(
+        self, builder: PlaneBuilder, progress: Progress, threads: int, foreign: Clusters | None = None
+    ) -> None:
+        if foreign is None:
             clusters = self._clustered(builder, progress, threads)
         else:
-            clusters = _checked_clusters(self._foreign, builder.rows, threads)
+            clusters = _checked_clusters(foreign, builder.rows, threads)
         order = locality_order(clusters.centroids)
         lists = np.empty(len(order), np.int32)
         lists[order] = np.arange(len(order), dtype=np.int32)

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import aligned_empty
+from adanns.arrays import Arrays, aligned_empty
 from adanns.errors import CorruptIndexError, IncompatibleVersionError
 
 FORMAT = "adanns"
 FORMAT_VERSION = 1
 HEADER = "index.json"
-Arrays = dict[str, NDArray[Any]]
 
 
 def write_folder(folder: Path, kind: str, parameters: str, arrays: Arrays) -> None:
