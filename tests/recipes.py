@@ -115,3 +115,10 @@ def assert_same(one: Any, other: Any) -> None:
     assert np.array_equal(one.ids, other.ids)
     assert np.array_equal(one.distances.view(np.uint32), other.distances.view(np.uint32))
     assert np.array_equal(one.counts, other.counts)
+
+
+def spoilt(row: int, value: float, dtype: type = np.float32, count: int = 40) -> Any:
+    """Rows with one value that does not belong."""
+    rows = rows_of(count).astype(dtype)
+    rows[row, DIMS - 1] = value
+    return rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recipes import DIMS, RECIPES, Recipe, assert_same, foreign_representation, ids_of, rows_of
+from recipes import RECIPES, Recipe, assert_same, foreign_representation, ids_of, rows_of, spoilt
 
 import adanns
 
@@ -16,12 +16,6 @@ GOOD = rows_of(40)
 QUERIES = rows_of(3, seed=1)
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
-
-
-def spoilt(row: int, value: float, dtype: type = np.float32, count: int = 40) -> Any:
-    rows = rows_of(count).astype(dtype)
-    rows[row, DIMS - 1] = value
-    return rows
 
 
 def chunks(*arrays: Any) -> Iterator[Any]:
