@@ -16,10 +16,13 @@ METHODS = {
     "funnel": "adanns.FunnelIndex",
     "ivf": "adanns.IVFIndex",
     "faiss-flat": "FAISS Flat at every rung",
-    "faiss-ivf": "FAISS IVF-Flat on all dims (rigid)",
+    "faiss-ivf": "FAISS IVF-Flat on all dims",
     "faiss-ivf-refine": "FAISS IVF-Flat on a prefix, refined at all dims",
     "faiss-4bit": "FAISS IVF with residual 4-bit codes of a prefix, refined at all dims",
     "faiss-hnsw": "FAISS HNSW32 on a prefix, refined at all dims",
+    "rigid-flat": "FAISS Flat on the rigid twin, where the data set has one",
+    "rigid-faiss-ivf": "FAISS IVF-Flat on the rigid twin",
+    "rigid-ivf": "adanns.IVFIndex on the rigid twin, all dims",
 }
 
 

@@ -13,8 +13,8 @@ from benchmarks.table import compact, number, times
 Scale = Literal["linear", "log", "log2", "recall"]
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), told apart by colour-blind readers too; grey instead of its yellow,
-# which is hard to see on white. Ours are solid, FAISS dashed, and each has its own marker.
-BLACK, ORANGE, SKY, GREEN, GREY, BLUE, VERMILLION, PURPLE = (
+# which is hard to see on white, and brown for the rigid twin. Ours are solid, FAISS dashed, each with its own marker.
+BLACK, ORANGE, SKY, GREEN, GREY, BLUE, VERMILLION, PURPLE, BROWN = (
     "#000000",
     "#E69F00",
     "#56B4E9",
@@ -23,6 +23,7 @@ BLACK, ORANGE, SKY, GREEN, GREY, BLUE, VERMILLION, PURPLE = (
     "#0072B2",
     "#D55E00",
     "#CC79A7",
+    "#7B4A12",
 )
 
 
@@ -44,6 +45,10 @@ STYLES = {
     "FAISS HNSW prefix + refine": Style(GREEN, "P", dashed=True),
     "FAISS IVF, all dims": Style(ORANGE, "X", dashed=True),
     "FAISS flat": Style(GREY, "d", dashed=True),
+    # Of the rigid twin.
+    "adanns IVF, rigid model": Style(BROWN, "s"),
+    "FAISS IVF, rigid model": Style(BROWN, "X", dashed=True),
+    "FAISS flat, rigid model": Style(BROWN, "d", dashed=True),
     # Published: the colour of the method of ours that it is beside.
     "AdANNS-IVF": Style(VERMILLION, "o"),
     "rigid IVF": Style(ORANGE, "X", dashed=True),
@@ -103,7 +108,8 @@ def figures(run: Run) -> list[Figure]:
 def describe_data(run: Run) -> str:
     """The dataset in one line."""
     data = run.dataset
-    return f"{data['name']}: {data['rows']:,} x {data['dims']} dims, {data['queries']:,} queries"
+    made_up = ", SYNTHETIC vectors" if data.get("synthetic") else ""
+    return f"{data['name']}{made_up}: {data['rows']:,} x {data['dims']} dims, {data['queries']:,} queries"
 
 
 def _recall(run: Run) -> Figure:
@@ -246,5 +252,6 @@ def _fronts(
                 (getattr(row, cost) * x_factor, getattr(row, quality) * y_factor, compact(row.parameters))
                 for row in best
             ]
-            series.append(Series(method, points))
+            if points:
+                series.append(Series(method, points))
     return series

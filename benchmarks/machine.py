@@ -84,6 +84,13 @@ def _busy_seconds() -> float | None:
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
+def available_bytes() -> int | None:
+    """Memory that can be used without swapping; None if unknown."""
+    path = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable: *(\d+) kB", path.read_text(), re.MULTILINE) if path.exists() else None
+    return int(found[1]) * 1024 if found else None
+
+
 def describe() -> dict[str, Any]:
     """Everything about the machine and the software that a reader of the results needs; JSON-able."""
     cpu = cpu_info()

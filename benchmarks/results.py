@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measurement:
-    """One setting of one method. Accuracies are shares, times are per query and medians over the rounds."""
+    """One setting of one method. Accuracies are shares, times are per query and medians over the rounds.
+
+    recall10 is None for a rigid twin: its neighbours are not those of the Matryoshka model.
+    """
 
     method: str
     family: str
@@ -22,7 +25,7 @@ class Measurement:
     batch_us_slowest: float
     latency_p50_us: float
     latency_p99_us: float
-    recall10: float
+    recall10: float | None
     top1: float | None
     map10: float | None
     mflops: float

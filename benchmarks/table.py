@@ -19,6 +19,8 @@ def report(run: Run) -> str:
         speedup_table(list(group), run)
         for _, group in groupby(run.summary["comparisons"], lambda c: (c["cost"], c["quality"]))
     ]
+    if run.summary.get("against_rigid"):
+        parts.append(rigid_table(run.summary["against_rigid"]))
     return "\n\n".join(parts)
 
 
@@ -89,6 +91,18 @@ def speedup_table(comparisons: Sequence[dict[str, Any]], run: Run) -> str:
     if any(comparison["ours_against_peer"] for comparison in comparisons):
         lines.append(["our best over FAISS's best", *(ratio(c["ours_against_peer"]) for c in comparisons)])
     return f"{title}\n{aligned(lines)}"
+
+
+def rigid_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Search of the Matryoshka model against IVF on the rigid twin, at the top-1 that the latter reaches."""
+    lines = [["", "at top-1", "us", "ours", "us", "top-1", "times faster"]]
+    for row in rows:
+        how = "batch" if row["cost"] == "batch_us" else "one query, p50"
+        setting = f"{row['method']} ({compact(row['rigid_parameters'])}), {how}, {row['label']}"
+        ours = f"{row['ours']} ({compact(row['our_parameters'])})"
+        cells = [share(row["top1"]), number(row["rigid_us"]), ours, number(row["our_us"]), share(row["our_top1"])]
+        lines.append([setting, *cells, ratio(row["ratio"])])
+    return f"Against IVF on the rigid twin, at the top-1 accuracy it reaches:\n{aligned(lines)}"
 
 
 def over(comparison: dict[str, Any], peer: str) -> float | None:

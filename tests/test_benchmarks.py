@@ -22,7 +22,7 @@ needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reas
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def measurement(method: str, us: float, recall: float, **others: Any) -> Measurement:
+def measurement(method: str, us: float, recall: float | None, **others: Any) -> Measurement:
     values: dict[str, Any] = {
         "method": method,
         "family": method.split()[0].lower(),
@@ -117,6 +117,49 @@ def test_speedup_without_exact_search_has_no_ratio_to_it() -> None:
     assert only["ours_against_peer"] is None
 
 
+def test_rigid_twin_is_compared_at_the_top1_it_reaches() -> None:
+    rigid = "FAISS IVF, rigid model"
+    rows = [
+        measurement(rigid, 100.0, None, family="rigid", top1=0.700),
+        measurement(rigid, 400.0, None, family="rigid", top1=0.712),
+        measurement("adanns IVF", 5.0, 0.9, top1=0.711),
+        measurement("adanns IVF", 8.0, 0.99, top1=0.713),
+    ]
+    compared = summary.summarise(rows, 128)["against_rigid"]
+    batch = {row["label"]: row for row in compared if row["cost"] == "batch_us"}
+    assert (batch["its best"]["rigid_us"], batch["its best"]["our_us"], batch["its best"]["ratio"]) == (400, 8, 50)
+    assert batch["its best - 0.1 points"]["ratio"] == 80
+    assert batch["its best - 0.5 points"]["ratio"] == 80
+    assert "50.0x" in table.rigid_table(compared)
+
+
+def test_recall_of_a_rigid_twin_is_in_no_comparison() -> None:
+    rows = [measurement("FAISS IVF, rigid model", 1.0, None, family="rigid"), measurement("adanns IVF", 5.0, 0.99)]
+    compared = [one for one in summary.summarise(rows, 128)["comparisons"] if one["quality"] == "recall10"]
+    assert {row["method"] for one in compared for row in one["rows"]} == {"adanns IVF"}
+
+
+@needs_faiss
+@pytest.mark.filterwarnings("ignore:builtin type Swig")
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_exact_search_in_chunks_equals_numpy(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adanns.datasets import Dataset
+    from benchmarks import data
+
+    monkeypatch.setattr(data, "CHUNK_BYTES", 4 * 12 * 7)  # 7 rows, fewer than K
+    rng = np.random.default_rng(0)
+    database, queries = (rng.standard_normal((rows, 12)).astype(np.float32) for rows in (50, 5))
+    dataset = Dataset("made", database, queries, None, None, (12,), metric, "here", "none")
+    workload, rows = data.prepare(dataset, None, seed=0, threads=1)
+    if metric == "cosine":
+        database, queries = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (database, queries))
+    products = queries @ database.T
+    distances = (database**2).sum(1) - 2 * products if metric == "l2" else -products
+    np.testing.assert_array_equal(workload.exact_ids, np.argsort(distances, axis=1)[:, : data.K])
+    np.testing.assert_allclose(np.concatenate(list(rows.chunks())), database, rtol=1e-6)
+    assert rows.sample(20, seed=1).shape == (20, 12)
+
+
 def test_report_names_methods_speedups_and_shared_parameters() -> None:
     text = table.report(small_run())
     assert "adanns IVF (lists 16, rerank 128:20)" in text
@@ -204,7 +247,7 @@ def test_published_curves_hold_the_papers_headlines() -> None:
 
 
 def test_environment_must_be_prepared_before_numpy_is_loaded() -> None:
-    with pytest.raises(RuntimeError, match="numpy imported before"):
+    with pytest.raises(RuntimeError, match="numpy.* imported before"):
         machine.prepare_environment(2)
 
 
@@ -246,6 +289,8 @@ def test_all_methods_share_one_sweep() -> None:
     small = Sweep.of(1000, ladder, seed=0, quick=False)
     assert (small.lists, small.probes, small.prefixes) == (16, (1, 2, 4, 8, 16), (32, 64))
     assert Sweep.of(1000, (8, 16), seed=0, quick=False).prefixes == (8,)
+    rigid = small.for_rigid_twin(128)
+    assert (rigid.lists, rigid.probes, rigid.prefixes) == (4, (1, 2, 4), (128,))
 
 
 @needs_faiss
@@ -260,6 +305,11 @@ def test_tiny_run_from_end_to_end(tmp_path: Path) -> None:
     np.save(tmp_path / "database_labels.npy", labels[:1500])
     np.save(tmp_path / "query_labels.npy", labels[1500:])
     (tmp_path / "ladder.json").write_text("[8, 16, 32, 64]")
+    # The rigid twin: the same vectors turned, so that a prefix means little.
+    (tmp_path / "rigid-64").mkdir()
+    turned = vectors @ np.linalg.qr(rng.standard_normal((64, 64)))[0].astype(np.float16)
+    np.save(tmp_path / "rigid-64" / "database.npy", turned[:1500])
+    np.save(tmp_path / "rigid-64" / "queries.npy", turned[1500:])
 
     command = [
         sys.executable,
@@ -283,7 +333,15 @@ def test_tiny_run_from_end_to_end(tmp_path: Path) -> None:
     assert str(tmp_path) not in (output / "results.json").read_text()
     assert (run.dataset["rows"], run.dataset["queries"], run.options["threads"]) == (1500, 100, 1)
     exact = [row for row in run.measurements if row.method == "adanns exact" and row.parameters == {"dims": 64}]
+    assert exact[0].recall10 is not None
     assert exact[0].recall10 >= 0.999
+    rigid = [row for row in run.measurements if row.family == "rigid"]
+    assert {row.recall10 for row in rigid} == {None}
+    (rigid_exact,) = [row for row in rigid if row.method == "FAISS flat, rigid model"]
+    # Turned vectors have the same neighbours, but for their rounding.
+    assert rigid_exact.top1 == pytest.approx(exact[0].top1, abs=0.03)
+    assert {row["method"] for row in run.summary["against_rigid"]} == set(summary.RIGID_IVF_METHODS)
+    assert "Against IVF on the rigid twin" in done.stdout
     assert exact[0].mflops == 1500 * 64 / 1e6
     for row in run.measurements:
         assert row.batch_us_fastest <= row.batch_us <= row.batch_us_slowest

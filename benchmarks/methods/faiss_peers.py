@@ -11,7 +11,8 @@ from statistics import median
 from typing import Any
 
 from adanns import evaluate
-from benchmarks.data import Floats, Ids, K, Workload
+from benchmarks.data import Database, Floats, Ids, K, Workload
+from benchmarks.machine import available_bytes
 from benchmarks.methods.base import Built, Setting, Stopwatch, Sweep, constant
 
 # Its type stubs know only part of its SWIG interface.
@@ -21,12 +22,9 @@ FaissParameters = Any
 
 
 class FaissPeers:
-    """FAISS's methods over one workload; they share the refine stage's store.
+    """FAISS's methods over one workload; they share the refine stage's store."""
 
-    database: float32, under cosine of length 1.
-    """
-
-    def __init__(self, workload: Workload, database: Floats, sweep: Sweep, threads: int) -> None:
+    def __init__(self, workload: Workload, database: Database, sweep: Sweep, threads: int) -> None:
         self.workload = workload
         self.database = database
         self.sweep = sweep
@@ -41,13 +39,12 @@ class FaissPeers:
         for dims in self.workload.dataset.ladder:
             exact = faiss.IndexFlatL2(dims) if self.workload.metric == "l2" else faiss.IndexFlatIP(dims)
             index = exact if dims == self.workload.dims else self._on_prefix(exact, dims)
-            with Stopwatch() as watch:
-                index.add(self.database)
+            seconds = self._add(index)
             cost = evaluate.mflops_exact(self.workload.rows, dims)
             setting = Setting({"dims": dims}, searcher(index), constant(cost))
-            yield Built("FAISS flat", "faiss", watch.seconds, self._bytes_per_vector(index), [setting])
+            yield Built("FAISS flat", "faiss", seconds, self._bytes_per_vector(index), [setting])
 
-    def rigid_ivf(self) -> Iterator[Built]:
+    def all_dims_ivf(self) -> Iterator[Built]:
         """IVF-Flat routed and scanned on all dims."""
         index = faiss.index_factory(self.workload.dims, f"IVF{self.sweep.lists},Flat", self._metric)
         seconds = self._train_and_add(index)
@@ -112,9 +109,14 @@ class FaissPeers:
         return Built(method, "faiss", seconds + store.seconds, size, settings)
 
     def _refine_store(self, base: FaissIndex) -> "RefineStore":
-        """All dims for the refine stage: in float32 or float16, whichever refines faster here behind `base`."""
+        """All dims for the refine stage: in float32 or float16, whichever refines faster here behind `base`.
+
+        Only float16 where float32 would take more than half of the memory that is left.
+        """
         if self._chosen_store is None:
-            stores = [self._filled_store(kind) for kind in ("float32", "float16")]
+            free = available_bytes()
+            kinds = ["float16"] if free is not None and 2 * self.database.nbytes > free else ["float32", "float16"]
+            stores = [self._filled_store(kind) for kind in kinds]
             seconds: list[list[float]] = [[] for _ in stores]
             queries = self.workload.queries[:1000]
             for _ in range(5):
@@ -131,10 +133,7 @@ class FaissPeers:
         else:
             half = faiss.ScalarQuantizer.QT_fp16
             index = faiss.IndexScalarQuantizer(self.workload.dims, half, self._metric)
-        with Stopwatch() as watch:
-            index.train(self.database)
-            index.add(self.database)
-        return RefineStore(kind, index, watch.seconds, self._bytes_per_vector(index))
+        return RefineStore(kind, index, self._add(index), self._bytes_per_vector(index))
 
     @property
     def _metric(self) -> int:
@@ -158,9 +157,18 @@ class FaissPeers:
             innermost.cp.niter = self.sweep.iterations
             innermost.cp.max_points_per_centroid = self.sweep.points_per_list
             innermost.cp.seed = self.sweep.seed
+        sample = self.database.sample(self.sweep.lists * self.sweep.points_per_list, self.sweep.seed)
         with Stopwatch() as watch:
-            index.train(self.database)
-            index.add(self.database)
+            index.train(sample)
+        del sample
+        return watch.seconds + self._add(index)
+
+    def _add(self, index: FaissIndex) -> float:
+        """Add all rows; returns FAISS's seconds, without those of converting rows for it."""
+        watch = Stopwatch()
+        for chunk in self.database.chunks():
+            with watch:
+                index.add(chunk)
         return watch.seconds
 
     def _ivf_cost(self, dims: int, probes: int, shortlist: int) -> float:

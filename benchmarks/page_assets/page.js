@@ -54,7 +54,7 @@ function common(method) {
 function describe(row) {
   return [
     settings(row.parameters),
-    `recall@10 ${row.recall10.toFixed(4)}` + (row.top1 === null ? "" : `, top-1 ${percent(row.top1)} %, mAP@10 ${percent(row.map10)} %`),
+    (row.recall10 === null ? "rigid twin" : `recall@10 ${row.recall10.toFixed(4)}`) + (row.top1 === null ? "" : `, top-1 ${percent(row.top1)} %, mAP@10 ${percent(row.map10)} %`),
     `batch ${number(row.batch_us)} µs (${number(row.batch_us_fastest)} to ${number(row.batch_us_slowest)}), ` +
       `${number(row.queries_per_second)} queries/s`,
     `one query p50 ${number(row.latency_p50_us)} µs, p99 ${number(row.latency_p99_us)} µs`,
@@ -129,6 +129,12 @@ function drawHeadlines() {
     html("span", {}, card, `${one.ours}: ${number(ours.us)} µs per query${versus}. `);
     if (one.peer) html("span", {}, card, `FAISS's best, ${one.peer}: ${number(ours.us * one.ours_against_peer)} µs.`);
   }
+  const rigid = (run.summary.against_rigid || []).find((one) => one.cost === "batch_us" && one.label !== "its best");
+  if (!rigid) return;
+  const card = html("div", { class: "card" }, byId("headlines"));
+  html("h3", {}, card, `Batch on ${threads}, at the top-1 of IVF on the rigid twin (${rigid.label}: ${percent(rigid.top1)} %)`);
+  html("b", {}, card, `${times(rigid.ratio)} faster`);
+  html("span", {}, card, `${rigid.ours}: ${number(rigid.our_us)} µs per query; ${rigid.method}: ${number(rigid.rigid_us)} µs.`);
 }
 
 function drawEqual() {
@@ -198,7 +204,7 @@ function drawPublished() {
 const COLUMNS = [
   { label: "method", value: (row) => row.method, words: true },
   { label: "settings", value: (row) => settings(row.parameters, common(row.method)), words: true },
-  { label: "recall@10", value: (row) => row.recall10, shown: (value) => value.toFixed(4) },
+  { label: "recall@10", value: (row) => row.recall10, shown: (value) => (value === null ? "–" : value.toFixed(4)) },
   { label: "top-1 %", value: (row) => row.top1, shown: percent },
   { label: "mAP@10 %", value: (row) => row.map10, shown: percent },
   { label: "µs/query", value: (row) => row.batch_us },
