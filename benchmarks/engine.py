@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -63,8 +62,7 @@ def run(options: argparse.Namespace) -> int:
         "options": {key: getattr(options, key) for key in ("threads", "rounds", "seed")} | {"clusters": clusters},
         "figures": [asdict(figure) for figure in figures],
     }
-    results = Path(__file__).parent / "results"
-    folder = options.output or results / machine.cpu_slug() / f"engine-{short_name(dataset)}"
+    folder = options.output or machine.results_folder(f"engine-{short_name(dataset)}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     print(f"\nWritten:\n  {folder / 'results.json'}")

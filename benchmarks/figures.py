@@ -58,6 +58,8 @@ STYLES = {
     "MRL": Style(BLACK, "D"),
     "one model per size": Style(ORANGE, "X", dashed=True),
     "SVD": Style(GREY, "d", dashed=True),
+    "rigid model, truncated": Style(BROWN, "s", dashed=True),
+    "random features": Style(GREEN, "v", dashed=True),
 }
 
 

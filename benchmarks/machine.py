@@ -122,6 +122,11 @@ def cpu_slug() -> str:
     return re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
 
 
+def results_folder(run: str) -> Path:
+    """Where the results of a run on this processor are kept."""
+    return Path(__file__).parent / "results" / cpu_slug() / run
+
+
 def cpu_info() -> dict[str, str]:
     """The first processor's entries in /proc/cpuinfo; empty where there is none."""
     path = Path("/proc/cpuinfo")

@@ -61,8 +61,7 @@ def run(options: argparse.Namespace) -> int:
         print(
             f"\nNot a quiet machine: other processes used {other_load.cores} cores meanwhile. Do not trust the times."
         )
-    results_folder = Path(__file__).parent / "results"
-    folder = options.output or results_folder / machine.cpu_slug() / f"speedup-{workload.name}"
+    folder = options.output or machine.results_folder(f"speedup-{workload.name}")
     print("\nWritten:", *write(finished, folder), sep="\n  ")
     return 0
 
