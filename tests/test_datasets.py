@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from adanns import datasets
-from adanns.datasets import DatasetUnavailableError, cache, icons, wordnet
+from adanns.datasets import DatasetUnavailableError, icons, wordnet
 from adanns.datasets.packing import pack, unpack
-
-ROWS, QUERIES, DIMS = 7, 3, 8
-
 
 # ---- names
 
@@ -146,101 +141,7 @@ def test_a_step_too_small_for_8_bits_is_refused() -> None:
         pack(np.array([[1, 2], [-3, 4]], np.float32), (2,), [0.001])
 
 
-# ---- npy:DIR
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    np.save(tmp_path / "database.npy", random.normal(size=(ROWS, DIMS)).astype(np.float16))
-    np.save(tmp_path / "queries.npy", random.normal(size=(QUERIES, DIMS)).astype(np.float32))
-    np.save(tmp_path / "database_labels.npy", np.arange(ROWS))
-    np.save(tmp_path / "query_labels.npy", np.arange(QUERIES, dtype=np.uint8))
-    (tmp_path / "ladder.json").write_text("[2, 4, 8]")
-    return tmp_path
-
-
-def test_folder_is_memory_mapped(folder: Path) -> None:
-    dataset = datasets.load(f"npy:{folder}")
-    assert isinstance(dataset.database, np.memmap)
-    assert isinstance(dataset.queries, np.memmap)
-    assert dataset.name == f"npy:{folder}"
-    assert dataset.ladder == (2, 4, 8)
-    assert dataset.metric == "cosine"
-    assert dataset.database_labels is not None
-    assert dataset.database_labels.tolist() == list(range(ROWS))
-    np.testing.assert_array_equal(dataset.database, np.load(folder / "database.npy"))
-
-
-def test_folder_needs_neither_labels_nor_ladder(folder: Path) -> None:
-    for name in ("database_labels.npy", "query_labels.npy", "ladder.json"):
-        (folder / name).unlink()
-    dataset = datasets.load(f"npy:{folder}")
-    assert dataset.database_labels is dataset.query_labels is None
-    assert dataset.ladder == (8,)
-
-
-def test_folder_may_say_its_metric_and_licence(folder: Path) -> None:
-    (folder / "about.json").write_text(json.dumps({"metric": "ip", "source": "mine", "licence": "CC0-1.0"}))
-    dataset = datasets.load(f"npy:{folder}")
-    assert (dataset.metric, dataset.source, dataset.licence) == ("ip", "mine", "CC0-1.0")
-
-
-def array(name: str, value: npt.NDArray[Any]) -> Callable[[Path], None]:
-    return lambda folder: np.save(folder / name, value)
-
-
-def text(name: str, value: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text(value) and None
-
-
-def removed(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).unlink()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "error", "message"),
-    [
-        (removed("database.npy"), FileNotFoundError, r"/database\.npy: no such file"),
-        (removed("queries.npy"), FileNotFoundError, r"/queries\.npy: no such file"),
-        (removed("query_labels.npy"), FileNotFoundError, r"/query_labels\.npy: missing"),
-        (removed("database_labels.npy"), FileNotFoundError, r"/database_labels\.npy: missing"),
-        (array("database.npy", np.zeros(8, np.float32)), ValueError, r"/database\.npy: shape \(8,\)"),
-        (array("database.npy", np.zeros((2, 8))), ValueError, r"/database\.npy: dtype float64; expected float16 or"),
-        (array("database.npy", np.zeros((1, 8), ">f4")), ValueError, r"/database\.npy: dtype >f4"),
-        (array("queries.npy", np.zeros((2, 7), np.float32)), ValueError, r"/queries\.npy: 7 dims, but .* has 8"),
-        (array("queries.npy", np.zeros((0, 8), np.float32)), ValueError, r"/queries\.npy: "),
-        (array("queries.npy", np.array([None])), ValueError, r"/queries\.npy: not a \.npy file that can be mem"),
-        (text("queries.npy", "1 2 3"), ValueError, r"/queries\.npy: not a \.npy file"),
-        (text("queries.npy", ""), ValueError, r"/queries\.npy: not a \.npy file"),
-        (array("query_labels.npy", np.arange(2)), ValueError, r"/query_labels\.npy: shape \(2,\); expected \(3,\)"),
-        (array("database_labels.npy", np.ones(7)), ValueError, r"/database_labels\.npy: dtype float64; expected int"),
-        (text("ladder.json", "[2, 4"), ValueError, r"/ladder\.json: not JSON"),
-        (text("ladder.json", '{"a": 1}'), ValueError, r"/ladder\.json: .* expected a list of positive integers"),
-        (text("ladder.json", "[0, 8]"), ValueError, r"/ladder\.json: .* expected a list of positive integers"),
-        (text("ladder.json", "[true, 8]"), ValueError, r"/ladder\.json: .* expected a list of positive integers"),
-        (text("ladder.json", "[4, 2, 8]"), ValueError, r"/ladder\.json: .* must increase"),
-        (text("ladder.json", "[4, 4, 8]"), ValueError, r"/ladder\.json: .* must increase"),
-        (text("ladder.json", "[2, 4]"), ValueError, r"/ladder\.json: .* last rung must be all 8 dims"),
-        (text("ladder.json", "[]"), ValueError, r"/ladder\.json: .* last rung must be all 8 dims"),
-        (text("about.json", "[]"), ValueError, r"/about\.json: expected an object of strings"),
-        (text("about.json", '{"metric": "dot"}'), ValueError, r"/about\.json: metric 'dot'; choose l2, ip, cosine"),
-    ],
-)
-def test_folder_errors_name_the_file(
-    folder: Path, spoil: Callable[[Path], None], error: type[Exception], message: str
-) -> None:
-    spoil(folder)
-    with pytest.raises(error, match=message):
-        datasets.load(f"npy:{folder}")
-
-
-def test_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        datasets.load(f"npy:{tmp_path / 'nowhere'}")
-
-
-# ---- the cache
+# ---- wordnet
 
 
 @pytest.fixture
@@ -248,46 +149,6 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ADANNS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
-
-def test_cache_folder_defaults_to_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ADANNS_CACHE", raising=False)
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert cache.cache_folder() == Path("/home/someone/.cache/adanns")
-
-
-def test_a_thing_is_made_once(cache_folder: Path) -> None:
-    made = []
-
-    def make(folder: Path) -> None:
-        made.append(folder)
-        (folder / "file").write_text("x")
-
-    assert cache.made_once("thing", make) == cache.made_once("thing", make) == cache_folder / "thing"
-    assert len(made) == 1
-    assert [path.name for path in cache_folder.iterdir()] == ["thing"]
-
-
-def test_a_failed_making_leaves_nothing(cache_folder: Path) -> None:
-    def make(folder: Path) -> None:
-        (folder / "half").write_text("x")
-        raise DatasetUnavailableError("no")
-
-    with pytest.raises(DatasetUnavailableError):
-        cache.made_once("thing", make)
-    assert list(cache_folder.iterdir()) == []
-
-
-def test_of_two_makers_the_first_wins(cache_folder: Path) -> None:
-    def make_while_another_finishes(folder: Path) -> None:
-        (folder / "file").write_text("second")
-        (cache_folder / "thing").mkdir()
-        (cache_folder / "thing" / "file").write_text("first")
-
-    assert (cache.made_once("thing", make_while_another_finishes) / "file").read_text() == "first"
-    assert [path.name for path in cache_folder.iterdir()] == ["thing"]
-
-
-# ---- wordnet
 
 NOUNS = """  1 This software and database is being provided to you, the LICENSEE, by
 00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 | that which is known to have its own distinct existence

@@ -5,7 +5,9 @@
     database_labels.npy   integers (rows,)       optional, both or neither
     query_labels.npy      integers (queries,)
     ladder.json           the trained dims, increasing, the last one all dims; without it `adanns.default_ladder(dims)`
-    about.json            {"metric", "source", "licence"}, each optional; the metric is cosine if not given
+    about.json            strings, each optional: metric (cosine if not given), source, licence, synthetic ("true")
+    rigid-<dims>/         database.npy and queries.npy: the same rows by a model trained for these dims alone; optional
+    classifier.npz        the classifier heads: ladder, weight_<dims> (classes, dims), bias_<dims>; optional
 
 Arrays are memory-mapped; their values are not read here, so NaN is found when an index is built.
 """
@@ -13,16 +15,19 @@ Arrays are memory-mapped; their values are not read here, so NaN is found when a
 from __future__ import annotations
 
 import json
+import re
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from adanns.datasets.dataset import Dataset, Labels, Vectors
-from adanns.ladder import default_ladder
+from adanns.datasets.dataset import Dataset, Labels
+from adanns.datasets.npy_file import map_numbers, map_vectors
+from adanns.ladder import METRICS, default_ladder
 
-METRICS = ("l2", "ip", "cosine")
+RIGID_PREFIX = "rigid-"
 
 
 def load(folder: str | Path, *, name: str | None = None) -> Dataset:
@@ -30,7 +35,7 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; npy:DIR names one with database.npy and queries.npy")
-    database, queries = _vectors(folder / "database.npy"), _vectors(folder / "queries.npy")
+    database, queries = map_vectors(folder / "database.npy"), map_vectors(folder / "queries.npy")
     dims = database.shape[1]
     if queries.shape[1] != dims:
         raise ValueError(f"{folder / 'queries.npy'}: {queries.shape[1]} dims, but database.npy has {dims}")
@@ -40,7 +45,7 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
         missing = folder / ("database_labels.npy" if database_labels is None else "query_labels.npy")
         raise FileNotFoundError(f"{missing}: missing, though the other side has labels; give both or neither")
     about = _about(folder / "about.json")
-    return Dataset(
+    dataset = Dataset(
         name=name or f"npy:{folder}",
         database=database,
         queries=queries,
@@ -50,32 +55,49 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
         metric=about.get("metric", "cosine"),
         source=about.get("source", str(folder)),
         licence=about.get("licence", "unknown"),
+        synthetic=about.get("synthetic") == "true",
+    )
+    twins = [_rigid(twin, dataset) for twin in folder.glob(f"{RIGID_PREFIX}*")]
+    return replace(
+        dataset,
+        rigid={twin.ladder[0]: twin for twin in sorted(twins, key=lambda twin: twin.ladder)},
+        classifier=_classifier(folder / "classifier.npz", dataset.ladder),
     )
 
 
-def _mapped(file: Path) -> npt.NDArray[Any]:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
+def _rigid(folder: Path, dataset: Dataset) -> Dataset:
+    """The data set with the vectors of a model trained for the dims in the folder's name."""
+    if not (match := re.fullmatch(rf"{RIGID_PREFIX}([1-9][0-9]{{0,8}})", folder.name)):
+        raise ValueError(f"{folder}: expected a number of dims behind {RIGID_PREFIX!r}, such as {RIGID_PREFIX}64")
+    dims = int(match[1])
+    database, queries = map_vectors(folder / "database.npy"), map_vectors(folder / "queries.npy")
+    for part, array, rows in ("database", database, dataset.database), ("queries", queries, dataset.queries):
+        if array.shape != (len(rows), dims):
+            raise ValueError(
+                f"{folder / part}.npy: shape {array.shape}; expected {(len(rows), dims)}, as many rows as {part} has"
+            )
+    return replace(dataset, name=f"{dataset.name}-{folder.name}", database=database, queries=queries, ladder=(dims,))
+
+
+def _classifier(file: Path, ladder: tuple[int, ...]) -> Path | None:
+    """The file, if there is one and it has a head for every rung. Its weights are not read."""
+    if not file.exists():
+        return None
     try:
-        array: npt.NDArray[Any] = np.lib.format.open_memmap(file, mode="r")
-    except ValueError as error:
-        raise ValueError(f"{file}: not a .npy file that can be memory-mapped ({error})") from error
-    return array
-
-
-def _vectors(file: Path) -> Vectors:
-    array = _mapped(file)
-    if array.dtype not in (np.float16, np.float32):
-        raise ValueError(f"{file}: dtype {array.dtype}; expected float16 or float32")
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{file}: shape {array.shape}; expected (rows, dims), neither of them 0")
-    return array
+        with np.load(file, allow_pickle=False) as arrays:
+            missing = {"ladder", *(f"weight_{dims}" for dims in ladder)} - set(arrays.files)
+            rungs = () if missing else tuple(arrays["ladder"].tolist())
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise ValueError(f"{file}: not a .npz file of classifier heads ({error})") from error
+    if missing or rungs != ladder:
+        raise ValueError(f"{file}: heads for {rungs}, without {sorted(missing)}; expected the ladder {ladder}")
+    return file
 
 
 def _labels(file: Path, rows: int) -> Labels | None:
-    if not file.is_file():
+    if not file.exists():
         return None
-    array = _mapped(file)
+    array = map_numbers(file)
     if array.dtype.kind not in "iu":
         raise ValueError(f"{file}: dtype {array.dtype}; expected integers")
     if array.shape != (rows,):
@@ -86,12 +108,12 @@ def _labels(file: Path, rows: int) -> Labels | None:
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: not JSON ({error})") from error
 
 
 def _ladder(file: Path, dims: int) -> tuple[int, ...]:
-    if not file.is_file():
+    if not file.exists():
         return default_ladder(dims)
     rungs = _json(file)
     if not isinstance(rungs, list) or not all(type(rung) is int and rung >= 1 for rung in rungs):
@@ -104,9 +126,10 @@ def _ladder(file: Path, dims: int) -> tuple[int, ...]:
 
 
 def _about(file: Path) -> dict[str, str]:
-    about = _json(file) if file.is_file() else {}
+    about = _json(file) if file.exists() else {}
     if not isinstance(about, dict) or not all(isinstance(value, str) for value in about.values()):
-        raise ValueError(f"{file}: expected an object of strings: metric, source, licence")
-    if about.get("metric", "cosine") not in METRICS:
-        raise ValueError(f"{file}: metric {about['metric']!r}; choose {', '.join(METRICS)}")
+        raise ValueError(f"{file}: expected an object of strings: metric, source, licence, synthetic")
+    for key, choices in {"metric": METRICS, "synthetic": ("true", "false")}.items():
+        if about.get(key, choices[0]) not in choices:
+            raise ValueError(f"{file}: {key} {about[key]!r}; choose {', '.join(choices)}")
     return about

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,10 @@ class Dataset:
     ladder: the dims the embeddings were trained for, increasing, the last one all dims.
     metric: the metric they were trained for: "l2", "ip" or "cosine".
     class_names: what label i is called, or None.
+    rigid: the same rows and queries embedded by models trained for all of their dims alone, by dims. Their ladder is
+        (dims,); labels are shared. They are the papers' baselines RR, and truncated or by SVD the others.
+    classifier: the file of the classifier heads (`numpy.load` gives ladder, weight_<dims>, bias_<dims>), or None.
+    synthetic: whether the vectors were drawn at random, to be said wherever a number of theirs is shown.
     """
 
     name: str
@@ -37,3 +43,6 @@ class Dataset:
     source: str
     licence: str
     class_names: tuple[str, ...] | None = None
+    rigid: Mapping[int, Dataset] = field(default_factory=dict)
+    classifier: Path | None = None
+    synthetic: bool = False
