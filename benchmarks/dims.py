@@ -173,8 +173,8 @@ def figure(content: dict[str, Any]) -> Figure:
     made_up = ", SYNTHETIC vectors" if data["synthetic"] else ""
     caption = (
         f"{data['name']}{made_up}: {data['rows']:,} rows, {content['options']['queries']:,} queries, exact search by "
-        "cosine. One network each: trained with the Matryoshka loss; for all dims alone (rigid), then truncated, by SVD, or "
-        "by random features; or for that many dims alone."
+        "cosine. One network: trained with the Matryoshka loss; or for all dims alone (rigid), then cut to the first "
+        "dims, to random ones, or by SVD; or for that many dims alone."
     )
     panels = [
         Panel(title, "dimensions (log)", "1-NN top-1 accuracy, %", "log2", "linear", series)
