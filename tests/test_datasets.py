@@ -12,14 +12,21 @@ import numpy.typing as npt
 import pytest
 
 from adanns import datasets
-from adanns.datasets import DatasetUnavailableError, icons, wordnet
+from adanns.datasets import DatasetUnavailableError, icons, prepared, wordnet
 from adanns.datasets.packing import pack, unpack
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ADANNS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
 
 # ---- names
 
 
 def test_unknown_name_is_refused_with_the_list_of_names() -> None:
-    with pytest.raises(ValueError, match=r"'glyphs'; choose icons, wordnet, or npy:DIR"):
+    with pytest.raises(ValueError, match=r"'glyphs'; choose icons, wordnet, .*, npy:DIR"):
         datasets.load("glyphs")
 
 
@@ -34,7 +41,24 @@ def test_name_must_be_a_string() -> None:
 
 
 def test_available_names_are_listed() -> None:
-    assert datasets.available() == ("icons", "wordnet")
+    assert {"icons", "wordnet", "icons-full", "glyphs-1k", "glyphs-4k"} <= set(datasets.available())
+
+
+@pytest.mark.parametrize("name", prepared.CACHE_NAMES)
+def test_what_is_not_prepared_says_how_to_prepare_it(cache_folder: Path, name: str) -> None:
+    with pytest.raises(DatasetUnavailableError, match=f"'{name}' is not in .*: python -m benchmarks prepare {name}$"):
+        datasets.load(name)
+
+
+@pytest.mark.parametrize("name", prepared.CACHE_NAMES)
+def test_what_is_prepared_is_mapped_from_the_cache(cache_folder: Path, name: str) -> None:
+    folder = cache_folder / prepared.CACHE_NAMES[name]
+    folder.mkdir(parents=True)
+    np.save(folder / "database.npy", np.ones((2, 8), np.float16))
+    np.save(folder / "queries.npy", np.ones((1, 8), np.float16))
+    dataset = datasets.load(name)
+    assert dataset.name == name
+    assert isinstance(dataset.database, np.memmap)
 
 
 # ---- icons
@@ -142,12 +166,6 @@ def test_a_step_too_small_for_8_bits_is_refused() -> None:
 
 
 # ---- wordnet
-
-
-@pytest.fixture
-def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ADANNS_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 NOUNS = """  1 This software and database is being provided to you, the LICENSEE, by

@@ -92,6 +92,11 @@ def test_classifier_is_a_path_where_there_is_one(folder: Path) -> None:
     assert add_classifier(folder) == datasets.load(f"npy:{folder}").classifier
 
 
+def test_class_names_name_the_labels(folder: Path) -> None:
+    (folder / "class_names.json").write_text(json.dumps(list("abcdefg")))
+    assert datasets.load(f"npy:{folder}").class_names == tuple("abcdefg")
+
+
 def array(name: str, value: npt.NDArray[Any]) -> Callable[[Path], None]:
     return lambda folder: np.save(folder / name, value)
 
@@ -160,6 +165,8 @@ def folder_instead(name: str) -> Callable[[Path], None]:
         (text("about.json", "[]"), ValueError, r"/about\.json: expected an object of strings"),
         (text("about.json", '{"metric": "dot"}'), ValueError, r"/about\.json: metric 'dot'; choose l2, ip, cosine"),
         (text("about.json", '{"synthetic": "yes"}'), ValueError, r"/about\.json: synthetic 'yes'; choose true, false"),
+        (text("class_names.json", '{"0": "a"}'), ValueError, r"/class_names\.json: expected a list of strings"),
+        (text("class_names.json", '["a", "b"]'), ValueError, r"/class_names\.json: 2 names, but .* from 0 to 6"),
         (lambda folder: add_rigid(folder, 8, name="rigid-all"), ValueError, r"/rigid-all: expected a number of dims"),
         (lambda folder: add_rigid(folder, 4, name="rigid-04"), ValueError, r"/rigid-04: expected a number of dims"),
         (

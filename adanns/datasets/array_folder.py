@@ -5,6 +5,7 @@
     database_labels.npy   integers (rows,)       optional, both or neither
     query_labels.npy      integers (queries,)
     ladder.json           the trained dims, increasing, the last one all dims; without it `adanns.default_ladder(dims)`
+    class_names.json      what label i is called: a list of strings; optional
     about.json            strings, each optional: metric (cosine if not given), source, licence, synthetic ("true")
     rigid-<dims>/         database.npy and queries.npy: the same rows by a model trained for these dims alone; optional
     classifier.npz        the classifier heads: ladder, weight_<dims> (classes, dims), bias_<dims>; optional
@@ -55,28 +56,35 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
         metric=about.get("metric", "cosine"),
         source=about.get("source", str(folder)),
         licence=about.get("licence", "unknown"),
+        class_names=_class_names(folder / "class_names.json", database_labels, query_labels),
         synthetic=about.get("synthetic") == "true",
     )
-    twins = [_rigid(twin, dataset) for twin in folder.glob(f"{RIGID_PREFIX}*")]
+    twins = {_rigid_dims(twin): twin for twin in folder.glob(f"{RIGID_PREFIX}*")}
     return replace(
         dataset,
-        rigid={twin.ladder[0]: twin for twin in sorted(twins, key=lambda twin: twin.ladder)},
+        rigid={
+            rung: rigid_twin(dataset, rung, twin / "database.npy", twin / "queries.npy")
+            for rung, twin in sorted(twins.items())
+        },
         classifier=_classifier(folder / "classifier.npz", dataset.ladder),
     )
 
 
-def _rigid(folder: Path, dataset: Dataset) -> Dataset:
-    """The data set with the vectors of a model trained for the dims in the folder's name."""
-    if not (match := re.fullmatch(rf"{RIGID_PREFIX}([1-9][0-9]{{0,8}})", folder.name)):
-        raise ValueError(f"{folder}: expected a number of dims behind {RIGID_PREFIX!r}, such as {RIGID_PREFIX}64")
-    dims = int(match[1])
-    database, queries = map_vectors(folder / "database.npy"), map_vectors(folder / "queries.npy")
-    for part, array, rows in ("database", database, dataset.database), ("queries", queries, dataset.queries):
+def rigid_twin(dataset: Dataset, dims: int, database_file: Path, queries_file: Path) -> Dataset:
+    """The same rows and queries, embedded by a model trained for `dims` alone. ValueError names a file at fault."""
+    database, queries = map_vectors(database_file), map_vectors(queries_file)
+    for file, array, rows in (database_file, database, dataset.database), (queries_file, queries, dataset.queries):
         if array.shape != (len(rows), dims):
-            raise ValueError(
-                f"{folder / part}.npy: shape {array.shape}; expected {(len(rows), dims)}, as many rows as {part} has"
-            )
-    return replace(dataset, name=f"{dataset.name}-{folder.name}", database=database, queries=queries, ladder=(dims,))
+            raise ValueError(f"{file}: shape {array.shape}; expected {(len(rows), dims)}, the rows of {dataset.name}")
+    name = f"{dataset.name}-rigid-{dims}"
+    return replace(dataset, name=name, database=database, queries=queries, ladder=(dims,), rigid={}, classifier=None)
+
+
+def _rigid_dims(folder: Path) -> int:
+    match = re.fullmatch(rf"{RIGID_PREFIX}([1-9][0-9]{{0,8}})", folder.name)
+    if not match:
+        raise ValueError(f"{folder}: expected a number of dims behind {RIGID_PREFIX!r}, such as {RIGID_PREFIX}64")
+    return int(match[1])
 
 
 def _classifier(file: Path, ladder: tuple[int, ...]) -> Path | None:
@@ -103,6 +111,18 @@ def _labels(file: Path, rows: int) -> Labels | None:
     if array.shape != (rows,):
         raise ValueError(f"{file}: shape {array.shape}; expected ({rows},), one label a row")
     return array
+
+
+def _class_names(file: Path, *labels: Labels | None) -> tuple[str, ...] | None:
+    if not file.exists():
+        return None
+    names = _json(file)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{file}: expected a list of strings, one a label")
+    for some in labels:
+        if some is not None and not (some.min() >= 0 and some.max() < len(names)):
+            raise ValueError(f"{file}: {len(names)} names, but there are labels from {some.min()} to {some.max()}")
+    return tuple(names)
 
 
 def _json(file: Path) -> Any:
