@@ -9,6 +9,9 @@ from adanns.mrl.cross_entropy import MatryoshkaCrossEntropy
 from adanns.mrl.embed import embed
 from adanns.mrl.head import MatryoshkaHead
 from adanns.mrl.loss import MatryoshkaLoss
+from adanns.mrl.masked_token import MatryoshkaMaskedToken
+from adanns.mrl.retrofit import Retrofitted, retrofit
+from adanns.mrl.similarity import MatryoshkaInfoNCE, MatryoshkaNeighbours
 from adanns.mrl.train import TrainingReport, train
 
 __all__ = [
@@ -16,8 +19,13 @@ __all__ = [
     "CorruptCheckpointError",
     "MatryoshkaCrossEntropy",
     "MatryoshkaHead",
+    "MatryoshkaInfoNCE",
     "MatryoshkaLoss",
+    "MatryoshkaMaskedToken",
+    "MatryoshkaNeighbours",
+    "Retrofitted",
     "TrainingReport",
     "embed",
+    "retrofit",
     "train",
 ]

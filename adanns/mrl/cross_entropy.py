@@ -78,9 +78,10 @@ def stacked_cross_entropy(
 
 
 class _StackedCrossEntropy(torch.autograd.Function):
-    """The gradient, softmax minus target, is made in the forward pass where the log-probabilities lie.
+    """Loss and gradient, softmax minus target, in five passes over one array of the logits' size.
 
-    autograd would keep those and write two more arrays of their size; nine rungs of logits are 18 MB at 512 x 1,000.
+    Logits are the bulk of what MRL adds to a step (18 MB at 9 rungs, 512 rows, 1,000 classes), and each pass over them
+    costs as much as a small matrix product; autograd would take a dozen passes and three such arrays.
     """
 
     @staticmethod
@@ -89,25 +90,28 @@ class _StackedCrossEntropy(torch.autograd.Function):
     ) -> Any:
         rungs, _, classes = logits.shape
         number = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        ctx.dtype = logits.dtype
+        logits = logits.to(number)
         counted = targets != ignore_index
-        rows = counted.sum().clamp(min=1).to(number)
+        rows = counted.sum().clamp(min=1)
+        # What a row weighs in each rung: (rungs, rows, 1).
+        rung_weights = torch.tensor(weights, dtype=number, device=logits.device)
+        share = rung_weights[:, None, None] * (counted.to(number) / rows)[:, None]
         index = targets.where(counted, 0).view(1, -1, 1).expand(rungs, -1, 1)
-        share = counted.to(number) / rows * torch.tensor(weights, dtype=number, device=logits.device)[:, None]
 
-        log_probabilities = torch.log_softmax(logits, -1, dtype=number)
-        chosen = log_probabilities.gather(-1, index).squeeze(-1)
-        loss = -(chosen * share).sum() * (1 - label_smoothing)
+        shifted = logits - logits.amax(-1, keepdim=True)
+        target_logits = (1 - label_smoothing) * shifted.gather(-1, index)
         if label_smoothing:
-            loss -= (log_probabilities.sum(-1) * share).sum() * (label_smoothing / classes)
+            target_logits += label_smoothing * shifted.mean(-1, keepdim=True)
+        exponentials = shifted.exp_()
+        sums = exponentials.sum(-1, keepdim=True)
+        loss = ((sums.log() - target_logits) * share).sum()
 
-        if ctx.needs_input_grad[0]:
-            gradient = log_probabilities.exp_()
-            if label_smoothing:
-                gradient -= label_smoothing / classes
-            gradient.scatter_add_(-1, index, gradient.new_full((), label_smoothing - 1).expand(index.shape))
-            gradient *= share[..., None]
-            ctx.save_for_backward(gradient)
-            ctx.dtype = logits.dtype
+        gradient = exponentials.mul_(share / sums)
+        if label_smoothing:
+            gradient -= share * (label_smoothing / classes)
+        gradient.scatter_add_(-1, index, share * (label_smoothing - 1))
+        ctx.save_for_backward(gradient)
         return loss
 
     @staticmethod

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from adanns.arrays import checked_count
-from adanns.mrl.modes import evaluation_mode
+from adanns.mrl.modes import device_of, evaluation_mode
 from adanns.progress import Progress, ProgressCallback
 
 
@@ -39,7 +39,7 @@ def embed(
     """
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype is {dtype!r}; choose 'float16' or 'float32'")
-    place = torch.device(device) if device is not None else next(model.parameters()).device
+    place = device_of(model) if device is None else torch.device(device)
     model.to(place)
     target = Path(path)
     temporary = target.with_name(target.name + ".part")

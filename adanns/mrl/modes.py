@@ -1,10 +1,18 @@
-"""Which mode are a network's parts in? Set for a while, then each part's own again."""
+"""Where is a network, and in which mode? Modes are set for a while, then each part's own again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import torch
+
+
+def device_of(model: Any) -> Any:
+    """Where the model's parameters are; the CPU if it has none."""
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 @contextmanager

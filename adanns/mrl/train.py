@@ -16,7 +16,7 @@ import torch
 from adanns.arrays import checked_count, checked_seed
 from adanns.mrl.batches import ArrayBatches
 from adanns.mrl.checkpoint import read_checkpoint, refuse_other_settings, write_checkpoint
-from adanns.mrl.modes import training_mode
+from adanns.mrl.modes import device_of, training_mode
 from adanns.mrl.random_state import borrowed, captured, derived_seed, restore, seed_all
 from adanns.mrl.schedule import Schedule, checked_schedule, rate_at
 from adanns.progress import Progress, ProgressCallback
@@ -84,7 +84,7 @@ def train(
     """
     started = time.perf_counter()
     schedule, warmup = checked_schedule(schedule, warmup)
-    place = torch.device(device) if device is not None else next(model.parameters()).device
+    place = device_of(model) if device is None else torch.device(device)
     steps_per_epoch = _epoch_length(batches)
     steps = checked_count(epochs, "epochs") * steps_per_epoch
     every = steps_per_epoch if checkpoint_every is None else checked_count(checkpoint_every, "checkpoint_every")
