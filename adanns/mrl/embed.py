@@ -65,6 +65,9 @@ def embed(
         if done != rows:
             raise ValueError(f"inputs give {done} rows; their length says {rows}")
         written.flush()
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     finally:
         shown.close()
     with temporary.open("rb") as file:
@@ -77,6 +80,8 @@ def embed(
 def _batches(inputs: Any, batch: int) -> tuple[int, Iterator[Any]]:
     """How many rows there are, and tensors of them on the CPU."""
     if isinstance(inputs, torch.utils.data.DataLoader):
+        if len(inputs.dataset) == 0:
+            raise ValueError("inputs are a DataLoader of an empty data set")
         return len(inputs.dataset), (part[0] if isinstance(part, (tuple, list)) else part for part in inputs)
     array = inputs if isinstance(inputs, np.ndarray) else np.asarray(inputs)
     if array.ndim < 2 or len(array) == 0:
