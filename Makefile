@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt setup.py
 	PYTHON="$(PYTHON)" tools/system_packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools pybind11 cmake ninja
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench,dev,files]'
 	touch $@
 
 $(BUILT): $(INSTALLED) $(CPP_INPUTS)

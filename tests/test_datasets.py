@@ -30,9 +30,10 @@ def test_unknown_name_is_refused_with_the_list_of_names() -> None:
         datasets.load("glyphs")
 
 
-def test_npy_without_a_folder_is_an_unknown_name() -> None:
-    with pytest.raises(ValueError, match="unknown data set 'npy:'"):
-        datasets.load("npy:")
+@pytest.mark.parametrize("name", ["npy:", "npy", "imagenet-1k", "imagenet-v2:"])
+def test_arrays_of_ones_own_need_their_folder(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}': .* load '{name.rstrip(':')}:DIR'"):
+        datasets.load(name)
 
 
 def test_name_must_be_a_string() -> None:

@@ -32,7 +32,7 @@ LAYERS = {
 # Beside the standard library. numpy and tqdm are the dependencies of the core.
 THIRD_PARTY_EVERYWHERE = {"numpy", "tqdm"}
 THIRD_PARTY = {
-    "datasets": {"safetensors", "tokenizers", "wordllama"},
+    "datasets": {"pyarrow", "safetensors", "tokenizers", "wordllama"},
     "distributed": {"ray"},
     "mrl": {"torch"},
     "serving": {"fastapi", "starlette", "uvicorn"},

@@ -1,13 +1,13 @@
 """A folder of numpy arrays as a data set: `load("npy:DIR")`.
 
-    database.npy          float16 or float32 (rows, dims)
-    queries.npy           float16 or float32 (queries, dims)
+    database.npy          float16 or float32 (rows, dims), or a file of another kind that `read_vectors` reads:
+    queries.npy               database.fbin, queries.parquet ...; ids in it play no part, results count rows from 0
     database_labels.npy   integers (rows,)       optional, both or neither
     query_labels.npy      integers (queries,)
     ladder.json           the trained dims, increasing, the last one all dims; without it `adanns.default_ladder(dims)`
     class_names.json      what label i is called: a list of strings; optional
     about.json            strings, each optional: metric (cosine if not given), source, licence, synthetic ("true")
-    rigid-<dims>/         database.npy and queries.npy: the same rows by a model trained for these dims alone; optional
+    rigid-<dims>/         database and queries: the same rows by a model trained for these dims alone; optional
     classifier.npz        the classifier heads: ladder, weight_<dims> (classes, dims), bias_<dims>; optional
 
 Arrays are memory-mapped; their values are not read here, so NaN is found when an index is built.
@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from adanns.datasets.dataset import Dataset, Labels
-from adanns.datasets.npy_file import map_numbers, map_vectors
+from adanns.datasets.npy_file import map_numbers
+from adanns.datasets.vector_files import SUFFIXES, read_vectors
 from adanns.ladder import METRICS, default_ladder
 
 RIGID_PREFIX = "rigid-"
@@ -36,10 +37,11 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; npy:DIR names one with database.npy and queries.npy")
-    database, queries = map_vectors(folder / "database.npy"), map_vectors(folder / "queries.npy")
+    database_file, queries_file = _vector_file(folder, "database"), _vector_file(folder, "queries")
+    (database, _), (queries, _) = read_vectors(database_file), read_vectors(queries_file)
     dims = database.shape[1]
     if queries.shape[1] != dims:
-        raise ValueError(f"{folder / 'queries.npy'}: {queries.shape[1]} dims, but database.npy has {dims}")
+        raise ValueError(f"{queries_file}: {queries.shape[1]} dims, but {database_file.name} has {dims}")
     database_labels = _labels(folder / "database_labels.npy", len(database))
     query_labels = _labels(folder / "query_labels.npy", len(queries))
     if (database_labels is None) != (query_labels is None):
@@ -63,7 +65,7 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
     return replace(
         dataset,
         rigid={
-            rung: rigid_twin(dataset, rung, twin / "database.npy", twin / "queries.npy")
+            rung: rigid_twin(dataset, rung, _vector_file(twin, "database"), _vector_file(twin, "queries"))
             for rung, twin in sorted(twins.items())
         },
         classifier=_classifier(folder / "classifier.npz", dataset.ladder),
@@ -72,12 +74,21 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
 
 def rigid_twin(dataset: Dataset, dims: int, database_file: Path, queries_file: Path) -> Dataset:
     """The same rows and queries, embedded by a model trained for `dims` alone. ValueError names a file at fault."""
-    database, queries = map_vectors(database_file), map_vectors(queries_file)
+    (database, _), (queries, _) = read_vectors(database_file), read_vectors(queries_file)
     for file, array, rows in (database_file, database, dataset.database), (queries_file, queries, dataset.queries):
         if array.shape != (len(rows), dims):
             raise ValueError(f"{file}: shape {array.shape}; expected {(len(rows), dims)}, the rows of {dataset.name}")
     name = f"{dataset.name}-rigid-{dims}"
     return replace(dataset, name=name, database=database, queries=queries, ladder=(dims,), rigid={}, classifier=None)
+
+
+def _vector_file(folder: Path, part: str) -> Path:
+    files = [file for suffix in SUFFIXES if (file := folder / f"{part}{suffix}").exists()]
+    if not files:
+        raise FileNotFoundError(f"{folder / part}.npy: no such file, nor with {', '.join(SUFFIXES[1:])} at its end")
+    if len(files) > 1:
+        raise ValueError(f"{files[1]}: there is {files[0].name}, too; keep one of them")
+    return files[0]
 
 
 def _rigid_dims(folder: Path) -> int:

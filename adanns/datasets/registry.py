@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from adanns.datasets import array_folder, icons, prepared, wordnet
+from adanns.datasets import array_folder, icons, imagenet, prepared, wordnet
 from adanns.datasets.dataset import Dataset
 
 _LOADERS: dict[str, Callable[[], Dataset]] = {
@@ -15,12 +15,13 @@ _LOADERS: dict[str, Callable[[], Dataset]] = {
 }
 _FOLDER_LOADERS: dict[str, Callable[[str], Dataset]] = {
     "npy": array_folder.load,
+    **{name: partial(imagenet.load, name) for name in imagenet.NAMES},
 }
 
 
 def available() -> tuple[str, ...]:
-    """The names `load` knows; arrays in a folder are loaded as `npy:DIR`."""
-    return tuple(_LOADERS)
+    """The names `load` knows. Those that end in ":DIR" stand for arrays in a folder of your own."""
+    return (*_LOADERS, *(f"{scheme}:DIR" for scheme in _FOLDER_LOADERS))
 
 
 def load(name: str) -> Dataset:
@@ -28,15 +29,17 @@ def load(name: str) -> Dataset:
 
     "icons" comes with the package. "wordnet" is made on first use (a minute) and kept in the cache folder, which is
     $ADANNS_CACHE or ~/.cache/adanns. The others are looked for there: `python -m benchmarks prepare NAME` makes them.
-    DatasetUnavailableError says what is lacking. "npy:DIR" memory-maps the arrays in DIR: see
-    `adanns.datasets.array_folder`. Any other name raises ValueError.
+    DatasetUnavailableError says what is lacking. "npy:DIR" maps the arrays in DIR, see `adanns.datasets.array_folder`;
+    "imagenet-1k:DIR", "imagenet-4k:DIR" and "imagenet-v2:DIR" the papers' arrays, see `adanns.datasets.imagenet`. Any
+    other name raises ValueError.
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of a data set is a str, not {type(name).__name__}")
     if name in _LOADERS:
         return _LOADERS[name]()
     scheme, _, folder = name.partition(":")
-    if scheme in _FOLDER_LOADERS and folder:
+    if scheme in _FOLDER_LOADERS:
+        if not folder:
+            raise ValueError(f"{name!r}: these arrays lie in a folder of your own; load '{scheme}:DIR'")
         return _FOLDER_LOADERS[scheme](folder)
-    choices = ", ".join([*_LOADERS, *(f"{scheme}:DIR" for scheme in _FOLDER_LOADERS)])
-    raise ValueError(f"unknown data set {name!r}; choose {choices} (DIR: a folder with the arrays)")
+    raise ValueError(f"unknown data set {name!r}; choose {', '.join(available())} (DIR: the folder of your arrays)")
