@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adanns.datasets.array_folder import rigid_twin
-from adanns.datasets.dataset import Dataset, Labels
+from adanns.datasets.dataset import Dataset, Labels, Vectors
 from adanns.datasets.npy_file import map_numbers, map_vectors
 from adanns.ladder import default_ladder
 
@@ -81,28 +81,20 @@ def load(name: str, folder: str | Path, *, tied: bool | None = None) -> Dataset:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {name}:DIR names one with files such as {_example(name)}")
-    parts = NAMES[name]
     files = _files(folder)
     queries = _chosen_queries(name, folder, files, tied)
-    database = queries._replace(set=parts.database, part="train")
+    database_file = _file(queries._replace(set=NAMES[name].database, part="train"), files, folder)
+    database, query_vectors = _vectors(database_file, queries.dims), _vectors(files[queries], queries.dims)
     dataset = Dataset(
         name=name,
-        database=map_vectors(_file(database, files, folder)),
-        queries=map_vectors(files[queries]),
-        database_labels=None,
-        query_labels=None,
+        database=database,
+        queries=query_vectors,
+        database_labels=_labels(database_file, len(database), name),
+        query_labels=_labels(files[queries], len(query_vectors), name),
         ladder=default_ladder(queries.dims),
         metric="cosine",
-        source=f"{files[database].name} and {files[queries].name}, as the papers' repositories write them",
+        source=f"{database_file.name} and {files[queries].name}, as the papers' repositories write them",
         licence=LICENCE,
-    )
-    for array, vectors in (database, dataset.database), (queries, dataset.queries):
-        if vectors.shape[1] != array.dims:
-            raise ValueError(f"{files[array]}: {vectors.shape[1]} dims, but its name says {array.dims}")
-    dataset = replace(
-        dataset,
-        database_labels=_labels(files[database], len(dataset.database), name),
-        query_labels=_labels(files[queries], len(dataset.queries), name),
     )
     rigid = sorted(array.dims for array in files if array == queries._replace(model="rigid", dims=array.dims))
     return replace(dataset, rigid={dims: _rigid(dataset, dims, files, folder) for dims in rigid})
@@ -139,6 +131,13 @@ def _file(array: _Array, files: dict[_Array, Path], folder: Path) -> Path:
     if array not in files:
         raise FileNotFoundError(f"{folder / array.expected()}: no such file, nor one of the older names for it")
     return files[array]
+
+
+def _vectors(file: Path, dims: int) -> Vectors:
+    vectors = map_vectors(file)
+    if vectors.shape[1] != dims:
+        raise ValueError(f"{file}: {vectors.shape[1]} dims, but its name says {dims}")
+    return vectors
 
 
 def _label_file(vectors: Path) -> Path:
