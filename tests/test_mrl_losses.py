@@ -16,6 +16,8 @@ from torch.nn import functional  # noqa: E402
 
 from adanns import mrl  # noqa: E402
 
+torch.set_num_threads(1)  # at these sizes more threads only wait for each other
+
 LADDER = (3, 5, 12)
 CLASSES = 7
 
