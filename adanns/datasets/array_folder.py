@@ -61,7 +61,7 @@ def load(folder: str | Path, *, name: str | None = None) -> Dataset:
         class_names=_class_names(folder / "class_names.json", database_labels, query_labels),
         synthetic=about.get("synthetic") == "true",
     )
-    twins = {_rigid_dims(twin): twin for twin in folder.glob(f"{RIGID_PREFIX}*")}
+    twins = {_rigid_dims(twin): twin for twin in folder.glob(f"{RIGID_PREFIX}*") if twin.is_dir()}
     return replace(
         dataset,
         rigid={
