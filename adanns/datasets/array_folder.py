@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from adanns.datasets.dataset import Dataset, Labels
-from adanns.datasets.npy_file import map_numbers
+from adanns.datasets.npy_file import map_numbers, require_file
 from adanns.datasets.vector_files import SUFFIXES, read_vectors
 from adanns.ladder import METRICS, default_ladder
 
@@ -102,14 +101,17 @@ def _classifier(file: Path, ladder: tuple[int, ...]) -> Path | None:
     """The file, if there is one and it has a head for every rung. Its weights are not read."""
     if not file.exists():
         return None
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            missing = {"ladder", *(f"weight_{dims}" for dims in ladder)} - set(arrays.files)
-            rungs = () if missing else tuple(arrays["ladder"].tolist())
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{file}: not a .npz file of classifier heads ({error})") from error
-    if missing or rungs != ladder:
-        raise ValueError(f"{file}: heads for {rungs}, without {sorted(missing)}; expected the ladder {ladder}")
+    require_file(file)
+    with file.open("rb") as stream:
+        try:
+            with np.load(stream, allow_pickle=False) as arrays:
+                heads, rungs = set(arrays.files), tuple(arrays["ladder"].tolist())
+        except Exception as error:  # zipfile, zlib and numpy raise as many errors as there are ways to damage a file
+            raise ValueError(f"{file}: not a .npz file of classifier heads ({error})") from error
+    if rungs != ladder:
+        raise ValueError(f"{file}: heads for the ladder {rungs}; expected {ladder}")
+    if missing := {f"weight_{dims}" for dims in ladder} - heads:
+        raise ValueError(f"{file}: without {', '.join(sorted(missing))}; expected a head for each rung of {ladder}")
     return file
 
 

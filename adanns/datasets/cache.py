@@ -62,9 +62,9 @@ def _make(folder: Path, make: Callable[[Path], None]) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Hold `.NAME.lock`, which names its holder, and remove it in the end.
 
-    The kernel frees the lock when its process and those forked from it have died, so none is ever stale. On network file systems flock reaches
-    other machines only if the server supports it (NFS from Linux 2.6.12 on, unless mounted with local_lock); where it
-    does not, two machines that make a thing at once share a working folder: make it on one of them first.
+    The kernel frees the lock when its process, and any forked from it, have died: none is ever stale. On network file
+    systems flock reaches other machines only if the server supports it (NFS from Linux 2.6.12 on, unless mounted with
+    local_lock); where it does not, machines that make a thing at once share a working folder: make it on one first.
     """
     file = folder.with_name(f".{folder.name}.lock")
     with contextlib.ExitStack() as stack:
