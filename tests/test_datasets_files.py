@@ -227,6 +227,16 @@ def test_bad_columns_are_refused_with_file_and_row(tmp_path: Path, case: str) ->
         read_vectors(tmp_path / "a.feather")
 
 
+def test_list_offsets_beyond_the_values_are_refused(tmp_path: Path) -> None:
+    write_arrow(tmp_path / "a.arrow", table())
+    offsets = np.arange(0, (ROWS + 1) * DIMS, DIMS, dtype=np.int32)
+    content = (tmp_path / "a.arrow").read_bytes()
+    assert content.count(offsets.tobytes()) == 1
+    (tmp_path / "a.arrow").write_bytes(content.replace(offsets.tobytes(), (offsets + 2**20).tobytes()))
+    with pytest.raises(ValueError, match=r"/a\.arrow: damaged, .* offset"):  # unchecked, a read of foreign memory
+        read_vectors(tmp_path / "a.arrow")
+
+
 def test_a_stream_cut_between_batches_is_refused(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink:
