@@ -15,7 +15,7 @@ Labels = npt.NDArray[np.integer[Any]]
 
 
 class DatasetUnavailableError(RuntimeError):
-    """A data set that is made on first use cannot be made here; the message says what to install."""
+    """A data set is not in the cache and cannot be made here; the message says what to install or to run."""
 
 
 @dataclass(frozen=True)
