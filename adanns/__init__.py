@@ -6,6 +6,7 @@ minus the inner product. Sizes are in rows, not bytes.
 """
 
 from adanns import datasets, evaluate
+from adanns.diagnosis import Diagnosis, diagnose
 from adanns.errors import CorruptIndexError, DuplicateIdError, IncompatibleVersionError, NotBuiltError
 from adanns.indexes import ExactIndex, FunnelIndex, Index, IVFIndex, load
 from adanns.ladder import default_ladder
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Clusters",
     "CorruptIndexError",
+    "Diagnosis",
     "DuplicateIdError",
     "ExactIndex",
     "FunnelIndex",
@@ -28,6 +30,7 @@ __all__ = [
     "StageStats",
     "datasets",
     "default_ladder",
+    "diagnose",
     "evaluate",
     "load",
     "train_kmeans",

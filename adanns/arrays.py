@@ -34,7 +34,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 def checked_vectors(vectors: Any, name: str, dims: int | None = None) -> Vectors:
     """A float32 or float16 matrix with contiguous rows. float64 becomes float32; other types are a TypeError."""
     array = np.asarray(vectors)
-    _check_matrix(array, name, dims)
+    check_matrix(array, name, dims)
     kind = np.float16 if array.itemsize == 2 else np.float32
     if array.dtype != kind:  # float64, or the other byte order
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, which the engine refuses by row
@@ -46,7 +46,7 @@ def checked_vectors(vectors: Any, name: str, dims: int | None = None) -> Vectors
     return array
 
 
-def _check_matrix(array: NDArray[Any], name: str, dims: int | None = None) -> None:
+def check_matrix(array: NDArray[Any], name: str, dims: int | None = None) -> None:
     """Raise where type or shape are not those of vectors."""
     if array.dtype.kind != "f" or array.itemsize not in (2, 4, 8):
         raise TypeError(f"{name} have dtype {array.dtype}; expected float32 or float16")
@@ -83,7 +83,7 @@ def row_chunks(vectors: Any) -> tuple[Iterator[tuple[Vectors, Any]], int | None]
     """
     if hasattr(vectors, "__array__") or (isinstance(vectors, Sequence) and not isinstance(vectors, tuple)):
         whole = np.asarray(vectors)
-        _check_matrix(whole, "vectors")
+        check_matrix(whole, "vectors")
         starts = range(0, len(whole), CHUNK_ROWS)
         return ((checked_vectors(whole[start : start + CHUNK_ROWS], "vectors"), None) for start in starts), len(whole)
     if not isinstance(vectors, Iterable):

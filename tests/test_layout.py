@@ -24,6 +24,7 @@ LAYERS = {
     "indexes": 2,
     "mrl": 2,
     "cli": 3,
+    "diagnosis": 3,
     "distributed": 3,
     "serving": 3,
     "tuning": 3,
@@ -33,6 +34,7 @@ LAYERS = {
 THIRD_PARTY_EVERYWHERE = {"numpy", "tqdm"}
 THIRD_PARTY = {
     "datasets": {"pyarrow", "safetensors", "tokenizers", "wordllama"},
+    "diagnosis": {"matplotlib"},
     "distributed": {"ray"},
     "mrl": {"torch"},
     "serving": {"fastapi", "starlette", "uvicorn"},
