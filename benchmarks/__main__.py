@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, prepare the environment, run the benchmark."""
     options = _parser().parse_args(arguments)
     options.environment = machine.prepare_environment(options.threads)
-    run = importlib.import_module(f"benchmarks.{options.benchmark}").run
+    run = importlib.import_module(f"benchmarks.{options.benchmark.replace('-', '_')}").run
     return int(run(options))
 
 
@@ -52,6 +52,23 @@ def _parser() -> argparse.ArgumentParser:
     engine = benchmarks.add_parser("engine", help="the engine beside the machine's bandwidth and FAISS's k-means")
     engine.add_argument("--clusters", type=_at_least_one, help="of k-means (default: 4,096, or rows / 128)")
     _add_common(engine)
+    prepare = benchmarks.add_parser(
+        "prepare", help="make a data set that is not in the box; it goes on where it left off"
+    )
+    prepare.add_argument("name", choices=("glyphs-1k", "glyphs-4k", "icons-full"))
+    prepare.add_argument(
+        "--rigid-dims", type=_dims_list, help="also train rigid models at these dims, e.g. 8,64 (default: all dims)"
+    )
+    prepare.add_argument("--threads", type=_at_least_one, default=machine.available_cores(), help="processes at once")
+    step = benchmarks.add_parser("training-step", help="what the Matryoshka loss adds to a step of training")
+    step.add_argument("--widths", type=_dims_list, default=[16, 32, 64], help="of the network (default: 16,32,64)")
+    step.add_argument("--batch", type=_at_least_one, default=512)
+    step.add_argument("--dims", type=_at_least_one, default=2048)
+    step.add_argument("--classes", type=_at_least_one, default=1000)
+    step.add_argument("--rounds", type=_at_least_one, default=15, help="medians are reported (default: 15)")
+    step.add_argument("--threads", type=_at_least_one, default=machine.available_cores())
+    step.add_argument("--seed", type=int, default=0)
+    step.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
     draw = benchmarks.add_parser("draw", help="print tables, write page and plots again from a speedup's results.json")
     draw.add_argument("folder", type=Path, help="where results.json is")
     draw.set_defaults(threads=1)
@@ -74,6 +91,10 @@ def _at_least_one(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def _dims_list(text: str) -> list[int]:
+    return [_at_least_one(dims) for dims in text.split(",")]
 
 
 def _method_list(text: str) -> list[str]:

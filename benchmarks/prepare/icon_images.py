@@ -1,8 +1,8 @@
 """Which icons form the data set, and what do they look like at 32 x 32?
 
 Reads the npm package `@iconify/json` (one JSON file of SVG bodies per icon set, each with its licence), keeps
-permissively licensed sets, names a class by the icon's name without style affixes, and draws the icons of the most
-widespread classes.
+permissively licensed sets or all, names a class by the icon's name without style affixes, and draws the icons of the
+most widespread classes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
+
+from adanns.progress import Progress, ProgressCallback
+from benchmarks.prepare.workers import mapped
 
 PERMISSIVE_LICENCES = frozenset({"MIT", "Apache-2.0", "ISC", "CC0-1.0", "Unlicense", "BSD-3-Clause", "OFL-1.1"})
 SIDE = 32  # pixels
@@ -74,16 +75,30 @@ def widespread_classes(names_by_set: Iterable[Iterable[str]], classes: int) -> l
     return sorted(sets_with_name, key=lambda name: (-sets_with_name[name], name))[:classes]
 
 
-def draw_icons(package: Path, *, classes: int, workers: int = 2) -> IconImages:
-    """Draw every icon of the `classes` most widespread classes; exact duplicates and blank icons are left out."""
+def draw_icons(
+    package: Path,
+    *,
+    classes: int,
+    workers: int = 2,
+    licences: frozenset[str] | None = PERMISSIVE_LICENCES,
+    progress: bool | ProgressCallback | None = None,
+) -> IconImages:
+    """Draw every icon of the `classes` most widespread classes; exact duplicates and blank icons are left out.
+
+    licences: of the sets that are used, SPDX names; None: all sets.
+    """
     contents = [_read_set(file) for file in sorted((package / "json").glob("*.json"))]
-    contents = [content for content in contents if content["info"]["license"].get("spdx") in PERMISSIVE_LICENCES]
+    if licences is not None:
+        contents = [content for content in contents if content["info"]["license"].get("spdx") in licences]
     class_names = widespread_classes([content["icons"] for content in contents], classes)
     label_of = {name: label for label, name in enumerate(class_names)}
 
     tasks = [[(label_of[class_name(name)], svg) for name, svg in _svgs(content, label_of)] for content in contents]
-    with ProcessPoolExecutor(workers) as pool:
-        drawn = list(tqdm(pool.map(_draw_set, tasks), total=len(tasks), desc="draw icon sets", disable=None))
+    shown = Progress(progress)
+    drawn = []
+    for result in mapped(_draw_set, tasks, workers, chunk=1):
+        drawn.append(result)
+        shown.step("draw icon sets", len(drawn), len(tasks))
     pixels = np.concatenate([pixels for pixels, _ in drawn])
     labels = np.concatenate([labels for _, labels in drawn])
     sets = np.repeat(np.arange(len(drawn), dtype=np.int16), [len(labels) for _, labels in drawn])
@@ -101,7 +116,8 @@ def _read_set(file: Path) -> dict[str, Any]:
 
 def _icon_set(content: dict[str, Any]) -> IconSet:
     info = content["info"]
-    return IconSet(content["prefix"], info["name"], info["author"]["name"], info["license"]["spdx"])
+    licence = info["license"].get("spdx") or info["license"]["title"]
+    return IconSet(content["prefix"], info["name"], info["author"]["name"], licence)
 
 
 def _svgs(content: dict[str, Any], wanted: dict[str, int]) -> Iterable[tuple[str, str]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from adanns.progress import ProgressCallback
 from benchmarks.prepare.icon_images import IconImages
 from benchmarks.prepare.icon_report import nearest
+from benchmarks.prepare.image_folder import write_class_names, write_side
 
 HELD_OUT_SHARE = 0.12  # of the icons, in whole sets
 NEAR_DUPLICATE_COSINE = 0.98  # of the ink: a query nearer than this to a database icon is dropped
@@ -38,3 +41,11 @@ def split_by_set(images: IconImages, *, seed: int) -> Split:
     ink = 255.0 - images.pixels.reshape(len(images.pixels), -1).astype(np.float32)
     kept = nearest(ink[queries], ink[database], 1)[0][:, 0] <= NEAR_DUPLICATE_COSINE
     return Split(database, queries[kept], int((~kept).sum()))
+
+
+def write_images(folder: Path, images: IconImages, split: Split, progress: ProgressCallback | None = None) -> None:
+    """Write both sides as a folder of images (see benchmarks.prepare.image_folder), ink 255 on 0."""
+    ink = 255 - images.pixels
+    for side, rows in (("database", split.database), ("query", split.queries)):
+        write_side(folder, side, ink, images.labels, rows, progress or (lambda what, done, total: None))
+    write_class_names(folder, images.class_names)

@@ -8,9 +8,7 @@ Writes icons.npz, ICONS.md (counts and accuracy) and LICENCES.md (whose icons th
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,13 @@ import numpy as np
 
 from adanns.datasets.icons import SAMPLE
 from adanns.datasets.packing import pack, unpack
+from adanns.progress import Progress
 from benchmarks.prepare.icon_images import draw_icons
+from benchmarks.prepare.icon_package import fetch_package, package_version
 from benchmarks.prepare.icon_report import accuracy_table, description, licence_table, unit
-from benchmarks.prepare.icon_split import NEAR_DUPLICATE_COSINE, split_by_set
-from benchmarks.prepare.matryoshka_net import embed_with_trained_network
+from benchmarks.prepare.icon_split import NEAR_DUPLICATE_COSINE, split_by_set, write_images
+from benchmarks.prepare.models import make_model
+from benchmarks.prepare.recipe import ModelTask, Training
 
 CLASSES = 1000
 LADDER = (8, 16, 32, 64, 128, 256, 512)
@@ -42,21 +43,30 @@ def main() -> None:
     arguments = parser.parse_args()
 
     package = fetch_package(arguments.work)
-    version = json.loads((package / "package.json").read_text(encoding="utf-8"))["version"]
+    version = package_version(package)
     images = draw_icons(package, classes=CLASSES, workers=arguments.threads)
     split = split_by_set(images, seed=arguments.seed)
-    embeddings = embed_with_trained_network(
-        images.pixels,
-        images.labels,
-        split.database,
-        ladder=LADDER,
-        epochs=arguments.epochs,
-        width=arguments.width,
-        seed=arguments.seed,
-        threads=arguments.threads,
-    )
     rows = np.concatenate([split.database, split.queries])
-    vectors = unit(embeddings[rows])
+    training = Training(
+        width=arguments.width,
+        epochs=arguments.epochs,
+        batch=256,
+        learning_rate=4e-3,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        distort=True,
+        tied=True,
+        seed=arguments.seed,
+    )
+    with tempfile.TemporaryDirectory(dir=arguments.work) as work:
+        folder = Path(work)
+        write_images(folder, images, split)
+        task = ModelTask(folder, folder / "model", LADDER, CLASSES, training, threads=arguments.threads)
+        shown = Progress(None)
+        make_model(task, shown.step)
+        shown.close()
+        embeddings = [np.load(task.folder / f"{side}.npy").astype(np.float32) for side in ("database", "queries")]
+    vectors = unit(np.concatenate(embeddings))
     packed = pack(vectors, PACKED_BANDS, [step * LADDER[-1] ** -0.5 for step in PACKED_STEPS])
     arrays: dict[str, Any] = {
         **packed,
@@ -88,17 +98,6 @@ def main() -> None:
     (arguments.output / "ICONS.md").write_text(page, encoding="utf-8")
     licences = licence_table(images.icon_sets, images.sets[split.database], images.sets[split.queries])
     (arguments.output / "LICENCES.md").write_text(licences, encoding="utf-8")
-
-
-def fetch_package(work: Path) -> Path:
-    """Download and unpack the npm package under `work`, once."""
-    package = work / "package"
-    if not (package / "package.json").is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "pack", "@iconify/json"], cwd=work, check=True)
-        with tarfile.open(max(work.glob("iconify-json-*.tgz"))) as archive:
-            archive.extractall(work, filter="data")
-    return package
 
 
 if __name__ == "__main__":

@@ -1,0 +1,80 @@
+"""How do a recipe and its images become a folder that `adanns.datasets` loads?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adanns.datasets.cache import made_once
+from adanns.progress import ProgressCallback
+from benchmarks.prepare import facts
+from benchmarks.prepare.image_folder import read_side, whole
+from benchmarks.prepare.overall import Overall
+from benchmarks.prepare.recipe import ModelTask, Recipe
+from benchmarks.prepare.workers import apart, in_threads, parts_of
+
+STAGE = "train"
+
+
+def data_set(
+    recipe: Recipe,
+    images: Path,
+    about: Mapping[str, str],
+    overall: Overall,
+    *,
+    rigid_dims: Sequence[int],
+    workers: int = 2,
+) -> Path:
+    """The cached folder with the Matryoshka model and rigid models at `rigid_dims`; what it lacks is made.
+
+    Models are made side by side, each by one process with one thread, so that none waits for another. A rigid model
+    that is asked for later is added to the folder. about.json says what is in `about` and what is
+    known of images and models.
+    """
+    classes = len(json.loads((images / "class_names.json").read_text(encoding="utf-8")))
+
+    def task(folder: Path, ladder: tuple[int, ...]) -> ModelTask:
+        return ModelTask(images, folder, ladder, classes, recipe.training)
+
+    def make_all(folder: Path) -> None:
+        tasks = [task(folder, recipe.ladder), *(task(folder / f"rigid-{dims}", (dims,)) for dims in rigid_dims)]
+        with overall.stage(STAGE) as progress:
+            parts = parts_of(progress, STAGE, len(tasks))
+            in_threads(_make_one, [(*both, workers) for both in zip(tasks, parts, strict=True)], workers)
+        for side in ("database", "query"):
+            with whole(folder / f"{side}_labels.npy") as file:
+                np.save(file, read_side(images, side)[1])
+        (folder / "class_names.json").write_bytes((images / "class_names.json").read_bytes())
+        (folder / "ladder.json").write_text(json.dumps(recipe.ladder), encoding="utf-8")
+        known = {**facts.read(images), **facts.read(folder)}
+        known["seconds"] = {**facts.read(images)["seconds"], **facts.read(folder)["seconds"]}
+        texts = {"metric": "cosine", **about, **{name: facts.as_text(value) for name, value in known.items()}}
+        (folder / "about.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def add(work: tuple[int, ProgressCallback]) -> None:
+        dims, progress = work
+        made_once(
+            f"{recipe.cache_name}/rigid-{dims}",
+            lambda folder: _make_one((task(folder, (dims,)), progress, workers)),
+        )
+
+    folder = made_once(recipe.cache_name, make_all)
+    missing = [dims for dims in rigid_dims if not (folder / f"rigid-{dims}").is_dir()]
+    if missing:
+        with overall.stage(STAGE) as progress:
+            in_threads(add, list(zip(missing, parts_of(progress, STAGE, len(missing)), strict=True)), workers)
+    return folder
+
+
+def _make_one(work: tuple[ModelTask, ProgressCallback, int]) -> None:
+    """Make a model, in a process of its own if there are to be several."""
+    task, progress, workers = work
+    from benchmarks.prepare.models import make_model
+
+    if workers == 1:
+        make_model(task, progress)
+    else:
+        apart(make_model, task, progress)
