@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,11 +114,13 @@ class Maker(subprocess.Popen[str]):
 @pytest.fixture
 def makers(cache_folder: Path) -> Iterator[tuple[Maker, Maker]]:
     """One process that is making the thing, and one that waits for it."""
+    cache_folder.mkdir()
+    (cache_folder / ".thing.lock").write_text("process 123456789 on a machine that went down")  # holds nobody up
     with Maker() as first:
         assert first.line() == "making"
         with Maker() as second:
-            assert f"waiting for process {first.pid} on " in (message := second.message())
-            assert message.endswith("which is making thing")
+            holder = f"process {first.pid} on {socket.gethostname()}"
+            assert second.message() == f"waiting for {holder}, which is making thing"
             try:
                 yield first, second
             finally:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import adanns
 from adanns import datasets
-from adanns.datasets import read_vectors, write_fbin
+from adanns.datasets import arrow_file, read_vectors, write_fbin
 
 ROWS, DIMS = 20, 4
 VECTORS = np.random.default_rng(0).normal(size=(ROWS, DIMS)).astype(np.float32)
@@ -225,6 +225,15 @@ def test_bad_columns_are_refused_with_file_and_row(tmp_path: Path, case: str) ->
     write_feather(tmp_path / "a.feather", content())
     with pytest.raises(ValueError, match=rf"/a\.feather: {message}"):
         read_vectors(tmp_path / "a.feather")
+
+
+def test_fewer_rows_than_the_header_says_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parquet(tmp_path / "a.parquet", table())
+    content = table().to_batches()
+    # What pyarrow makes of such a file depends on its version; the rest of the array would be whatever memory held.
+    monkeypatch.setattr(arrow_file, "_open_parquet", lambda file: (content[0].schema, ROWS + 1, content))
+    with pytest.raises(ValueError, match=rf"/a\.parquet: truncated: {ROWS} rows, but its header means {ROWS + 1}"):
+        read_vectors(tmp_path / "a.parquet")
 
 
 def test_list_offsets_beyond_the_values_are_refused(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def folder(tmp_path: Path) -> Path:
     np.save(tmp_path / "database_labels.npy", np.arange(ROWS))
     np.save(tmp_path / "query_labels.npy", np.arange(QUERIES, dtype=np.uint8))
     (tmp_path / "ladder.json").write_text("[2, 4, 8]")
+    (tmp_path / "class_names.json").write_text('["a", "b", "c", "d", "e", "f", "g"]')
     return tmp_path
 
 
@@ -38,16 +39,18 @@ def test_folder_is_memory_mapped(folder: Path) -> None:
     assert dataset.name == f"npy:{folder}"
     assert dataset.ladder == (2, 4, 8)
     assert dataset.metric == "cosine"
+    assert dataset.class_names == tuple("abcdefg")
     assert dataset.database_labels is not None
     assert dataset.database_labels.tolist() == list(range(ROWS))
     np.testing.assert_array_equal(dataset.database, np.load(folder / "database.npy"))
 
 
-def test_folder_needs_neither_labels_nor_ladder(folder: Path) -> None:
-    for name in ("database_labels.npy", "query_labels.npy", "ladder.json"):
+def test_folder_needs_only_its_vectors(folder: Path) -> None:
+    for name in ("database_labels.npy", "query_labels.npy", "ladder.json", "class_names.json"):
         (folder / name).unlink()
     dataset = datasets.load(f"npy:{folder}")
     assert dataset.database_labels is dataset.query_labels is None
+    assert dataset.class_names is None
     assert dataset.ladder == (8,)
 
 
@@ -107,11 +110,6 @@ def test_rigid_twins_share_everything_but_the_vectors(folder: Path) -> None:
 def test_classifier_is_a_path_where_there_is_one(folder: Path) -> None:
     assert datasets.load(f"npy:{folder}").classifier is None
     assert add_classifier(folder) == datasets.load(f"npy:{folder}").classifier
-
-
-def test_class_names_name_the_labels(folder: Path) -> None:
-    (folder / "class_names.json").write_text(json.dumps(list("abcdefg")))
-    assert datasets.load(f"npy:{folder}").class_names == tuple("abcdefg")
 
 
 def array(name: str, value: npt.NDArray[Any]) -> Callable[[Path], None]:
@@ -183,6 +181,7 @@ def folder_instead(name: str) -> Callable[[Path], None]:
         (text("about.json", '{"metric": "dot"}'), ValueError, r"/about\.json: metric 'dot'; choose l2, ip, cosine"),
         (text("about.json", '{"synthetic": "yes"}'), ValueError, r"/about\.json: synthetic 'yes'; choose true, false"),
         (text("class_names.json", '{"0": "a"}'), ValueError, r"/class_names\.json: expected a list of strings"),
+        (array("query_labels.npy", np.array([0, -1, 1])), ValueError, r"/class_names\.json: 7 names, .* from -1 to 1"),
         (text("class_names.json", '["a", "b"]'), ValueError, r"/class_names\.json: 2 names, but .* from 0 to 6"),
         (lambda folder: add_rigid(folder, 8, name="rigid-all"), ValueError, r"/rigid-all: expected a number of dims"),
         (lambda folder: add_rigid(folder, 4, name="rigid-04"), ValueError, r"/rigid-04: expected a number of dims"),

@@ -102,6 +102,12 @@ def test_the_tied_model_is_taken_if_asked_for_or_alone(tmp_path: Path) -> None:
     assert "mrl1_e1" in imagenet.load("imagenet-1k", tmp_path, tied=True).source
 
 
+def test_of_several_matryoshka_arrays_the_widest_is_taken(tmp_path: Path) -> None:
+    for dims in (8, 32, 16):
+        write_both(tmp_path, f"1K_{{}}_mrl1_e0_rr{dims}", dims)
+    assert datasets.load(f"imagenet-1k:{tmp_path}").ladder == (8, 16, 32)
+
+
 # ---- what is refused
 
 TRAIN, VAL = f"1K_train_mrl1_e0_rr{DIMS}", f"1K_val_mrl1_e0_rr{DIMS}"

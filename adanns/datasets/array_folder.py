@@ -78,7 +78,7 @@ def rigid_twin(dataset: Dataset, dims: int, database_file: Path, queries_file: P
         if array.shape != (len(rows), dims):
             raise ValueError(f"{file}: shape {array.shape}; expected {(len(rows), dims)}, the rows of {dataset.name}")
     name = f"{dataset.name}-rigid-{dims}"
-    return replace(dataset, name=name, database=database, queries=queries, ladder=(dims,), rigid={}, classifier=None)
+    return replace(dataset, name=name, database=database, queries=queries, ladder=(dims,))
 
 
 def _vector_file(folder: Path, part: str) -> Path:
