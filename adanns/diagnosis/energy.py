@@ -109,7 +109,7 @@ def _roundness(dims: int) -> int:
 
 
 def _correlation(database: Floats) -> float:
-    varied = np.flatnonzero(database.std(axis=0) > 0)[:CORRELATED_DIMS]
+    varied = np.flatnonzero(np.ptp(database, axis=0) > 0)[:CORRELATED_DIMS]
     if len(varied) < 2:
         return 0.0
     squares = np.corrcoef(database[:, varied], rowvar=False) ** 2
