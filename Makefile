@@ -26,13 +26,13 @@ bench: build ## measure our indices beside FAISS on the icons (table, CSV, JSON,
 
 build: $(BUILT) ## make .venv and compile adanns._core
 
-# A virtual environment with the dependencies, all extras but torch, and this folder installed as an editable package.
+# A virtual environment with the dependencies, the extras the tests need, and this folder installed as an editable package.
 # Without build isolation, so that later builds find the same pybind11 and compile only what changed.
 $(INSTALLED): pyproject.toml constraints.txt setup.py
 	PYTHON="$(PYTHON)" tools/system_packages.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools pybind11 cmake ninja
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench,dev,files]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[bench,dev,files,mrl]'
 	touch $@
 
 $(BUILT): $(INSTALLED) $(CPP_INPUTS)

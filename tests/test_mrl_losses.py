@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -124,6 +125,29 @@ def test_cross_entropy_of_huge_logits_stays_finite() -> None:
         head.weights[0].copy_(torch.tensor([[1e4, 0], [0, 1e4], [0, 0]]))
     value = mrl.MatryoshkaCrossEntropy(head)(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     assert float(value.detach()) == 1e4
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_logits_share_memory_from_step_to_step_but_no_gradient_does(tied: bool) -> None:
+    loss = mrl.MatryoshkaCrossEntropy(mrl.MatryoshkaHead(LADDER, CLASSES, tied=tied))
+    inputs = [doubles(seed, 4, 12).detach().float().requires_grad_() for seed in range(3)]
+    targets = [integers(seed, CLASSES, 4) for seed in range(3)]
+
+    def gradient(which: int, value: Any = None) -> Any:
+        value = loss(inputs[which], targets[which]) if value is None else value
+        return torch.autograd.grad(value, inputs[which], retain_graph=True)[0]
+
+    alone = [gradient(which) for which in range(3)]
+    # All forward before any backward, in both orders, and one of them twice.
+    values = [loss(one, target) for one, target in zip(inputs, targets, strict=True)]
+    for which in (0, 2, 1, 1):
+        assert torch.equal(gradient(which, values[which]), alone[which])
+    # A graph kept beyond the next forward pass has lost its logits, and torch says so.
+    for one, target in zip(inputs, targets, strict=True):
+        loss(one, target)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        [gradient(which, value) for which, value in enumerate(values)]
+    assert torch.equal(copy.deepcopy(loss)(inputs[0], targets[0]), loss(inputs[0], targets[0]))
 
 
 def test_frozen_parts_get_no_gradient() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from adanns.mrl.head import MatryoshkaHead
 from adanns.mrl.prefixes import checked_weights
+from adanns.mrl.workspace import Workspace
 
 
 class MatryoshkaCrossEntropy(nn.Module):
@@ -38,12 +39,15 @@ class MatryoshkaCrossEntropy(nn.Module):
         self.weights = checked_weights(weights, head.ladder)
         self.label_smoothing = checked_smoothing(label_smoothing)
         self.ignore_index = int(ignore_index)
+        self._workspace = Workspace()
 
     def forward(self, embeddings: Any, targets: Any) -> Any:
         """A scalar; embeddings: floats (batch, dims); targets: int64 (batch,), 0 ... classes - 1 or ignore_index."""
         check_targets(targets, (len(embeddings),), self.head.classes, self.ignore_index)
-        logits = self.head(embeddings)
-        return stacked_cross_entropy(logits, targets, self.weights, self.label_smoothing, self.ignore_index)
+        logits = self.head(embeddings, self._workspace)
+        return stacked_cross_entropy(
+            logits, targets, self.weights, self.label_smoothing, self.ignore_index, overwrite=True
+        )
 
 
 def checked_smoothing(label_smoothing: float) -> float:
@@ -71,10 +75,19 @@ def check_targets(targets: Any, shape: tuple[int, ...], classes: int, ignore_ind
 
 
 def stacked_cross_entropy(
-    logits: Any, targets: Any, weights: Sequence[float], label_smoothing: float = 0.0, ignore_index: int = -100
+    logits: Any,
+    targets: Any,
+    weights: Sequence[float],
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    *,
+    overwrite: bool = False,
 ) -> Any:
-    """The sum over rungs of c_m times the mean cross-entropy. logits: (rungs, rows, classes); targets: (rows,)."""
-    return _StackedCrossEntropy.apply(logits, targets, tuple(weights), label_smoothing, ignore_index)
+    """The sum over rungs of c_m times the mean cross-entropy. logits: (rungs, rows, classes); targets: (rows,).
+
+    overwrite: the logits' memory may be used; for logits that nothing else needs, its backward pass included.
+    """
+    return _StackedCrossEntropy.apply(logits, targets, tuple(weights), label_smoothing, ignore_index, overwrite)
 
 
 class _StackedCrossEntropy(torch.autograd.Function):
@@ -86,12 +99,18 @@ class _StackedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Any, targets: Any, weights: tuple[float, ...], label_smoothing: float, ignore_index: int
+        ctx: Any,
+        logits: Any,
+        targets: Any,
+        weights: tuple[float, ...],
+        label_smoothing: float,
+        ignore_index: int,
+        overwrite: bool,
     ) -> Any:
         rungs, _, classes = logits.shape
         number = torch.float64 if logits.dtype == torch.float64 else torch.float32
         ctx.dtype = logits.dtype
-        logits = logits.to(number)
+        logits = logits.detach().to(number)
         counted = targets != ignore_index
         rows = counted.sum().clamp(min=1)
         # What a row weighs in each rung: (rungs, rows, 1).
@@ -99,7 +118,8 @@ class _StackedCrossEntropy(torch.autograd.Function):
         share = rung_weights[:, None, None] * (counted.to(number) / rows)[:, None]
         index = targets.where(counted, 0).view(1, -1, 1).expand(rungs, -1, 1)
 
-        shifted = logits - logits.amax(-1, keepdim=True)
+        largest = logits.amax(-1, keepdim=True)
+        shifted = logits.sub_(largest) if overwrite else logits - largest
         target_logits = (1 - label_smoothing) * shifted.gather(-1, index)
         if label_smoothing:
             target_logits += label_smoothing * shifted.mean(-1, keepdim=True)
@@ -121,4 +141,4 @@ class _StackedCrossEntropy(torch.autograd.Function):
         # On a CPU it costs nothing to see that there is nothing to scale, and 18 MB to scale.
         if grad.device.type != "cpu" or grad.item() != 1:
             gradient = gradient * grad
-        return gradient.to(ctx.dtype), None, None, None, None
+        return gradient.to(ctx.dtype), None, None, None, None, None

@@ -13,6 +13,7 @@ from torch import nn
 
 from adanns.arrays import checked_count
 from adanns.mrl.prefixes import check_embeddings, prefix_products, required_ladder, separate_products
+from adanns.mrl.workspace import Workspace
 
 
 class MatryoshkaHead(nn.Module):
@@ -33,13 +34,13 @@ class MatryoshkaHead(nn.Module):
         self.weights = nn.ParameterList(_uniform((self.classes, width), width) for width in widths)
         self.biases = nn.ParameterList(_uniform((self.classes,), width) for width in (widths if bias else ()))
 
-    def forward(self, embeddings: Any) -> Any:
-        """Logits (rungs, batch, classes) of embeddings (batch, dims)."""
+    def forward(self, embeddings: Any, workspace: Workspace | None = None) -> Any:
+        """Logits (rungs, batch, classes) of embeddings (batch, dims); in a tensor of the workspace, if there is one."""
         check_embeddings(embeddings, self.ladder[-1])
         if self.tied:
             bias = self.biases[0] if len(self.biases) else None
-            return prefix_products(embeddings, self.weights[0], self.ladder, bias)
-        return separate_products(embeddings, list(self.weights), self.ladder, list(self.biases))
+            return prefix_products(embeddings, self.weights[0], self.ladder, bias, workspace)
+        return separate_products(embeddings, list(self.weights), self.ladder, list(self.biases), workspace)
 
     def export(self) -> dict[str, npt.NDArray[Any]]:
         """Plain arrays, the same for both forms; np.savez(path, **head.export()) writes what numpy alone can use.

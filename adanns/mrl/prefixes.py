@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from adanns.ladder import checked_ladder
+from adanns.mrl.workspace import Workspace
 
 
 def required_ladder(ladder: Iterable[int]) -> tuple[int, ...]:
@@ -50,25 +51,35 @@ def compute_dtype(tensor: Any) -> Any:
     return tensor.dtype
 
 
-def prefix_products(left: Any, right: Any, ladder: Sequence[int], bias: Any = None) -> Any:
+def prefix_products(
+    left: Any, right: Any, ladder: Sequence[int], bias: Any = None, workspace: Workspace | None = None
+) -> Any:
     """`left[:, :m] @ right[:, :m].T + bias` for every rung m: (rungs, left rows, right rows), differentiable.
 
     left: (rows, dims); right: (rows, dims); bias: (right rows,) or None. Each rung adds its band to the rung before
     it, so that all of them cost one product over all dims: that is the whole price of MRL-E.
+    workspace: whose tensor to write them to; it may be overwritten before the backward pass.
     """
     dtype = compute_dtype(left)
     bias = bias if bias is None else bias.to(dtype)
-    return _PrefixProducts.apply(left.to(dtype), right.to(dtype), bias, tuple(ladder))
+    return _PrefixProducts.apply(left.to(dtype), right.to(dtype), bias, tuple(ladder), workspace)
 
 
-def separate_products(left: Any, rights: Sequence[Any], ladder: Sequence[int], biases: Sequence[Any]) -> Any:
+def separate_products(
+    left: Any,
+    rights: Sequence[Any],
+    ladder: Sequence[int],
+    biases: Sequence[Any],
+    workspace: Workspace | None = None,
+) -> Any:
     """`left[:, :m] @ rights[i].T + biases[i]` for every rung m: (rungs, left rows, right rows), differentiable.
 
     left: (rows, dims); rights: (right rows, m) for every rung; biases: (right rows,) for every rung, or none at all.
+    workspace: as above.
     """
     dtype = compute_dtype(left)
     parameters = [parameter.to(dtype) for parameter in (*rights, *biases)]
-    return _SeparateProducts.apply(left.to(dtype), tuple(ladder), *parameters)
+    return _SeparateProducts.apply(left.to(dtype), tuple(ladder), workspace, *parameters)
 
 
 # Both functions keep a loop over rungs around their matrix products. Bands and rungs differ in width, and a batched
@@ -78,10 +89,12 @@ def separate_products(left: Any, rights: Sequence[Any], ladder: Sequence[int], b
 
 class _PrefixProducts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, left: Any, right: Any, bias: Any, ladder: tuple[int, ...]) -> Any:
+    def forward(
+        ctx: Any, left: Any, right: Any, bias: Any, ladder: tuple[int, ...], workspace: Workspace | None
+    ) -> Any:
         ctx.save_for_backward(left, right)
         ctx.ladder = ladder
-        products = left.new_empty((len(ladder), len(left), len(right)))
+        products = _empty(ctx, workspace, (len(ladder), len(left), len(right)), left)
         with torch.autocast(left.device.type, enabled=False):
             below = None
             for product, (start, end) in zip(products, _bands(ladder), strict=True):
@@ -110,16 +123,17 @@ class _PrefixProducts(torch.autograd.Function):
                     torch.mm(above, right[:, start:end], out=grad_left[:, start:end])
                 if grad_right is not None:
                     torch.mm(above.T, left[:, start:end], out=grad_right[:, start:end])
-        return grad_left, grad_right, above.sum(0) if ctx.needs_input_grad[2] else None, None
+        _give_back(ctx)
+        return grad_left, grad_right, above.sum(0) if ctx.needs_input_grad[2] else None, None, None
 
 
 class _SeparateProducts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, left: Any, ladder: tuple[int, ...], *parameters: Any) -> Any:
+    def forward(ctx: Any, left: Any, ladder: tuple[int, ...], workspace: Workspace | None, *parameters: Any) -> Any:
         rights, biases = parameters[: len(ladder)], parameters[len(ladder) :]
         ctx.save_for_backward(left, *rights)
         ctx.ladder = ladder
-        products = left.new_empty((len(ladder), len(left), len(rights[0])))
+        products = _empty(ctx, workspace, (len(ladder), len(left), len(rights[0])), left)
         with torch.autocast(left.device.type, enabled=False):
             for rung, dims in enumerate(ladder):
                 if biases:
@@ -139,13 +153,27 @@ class _SeparateProducts(torch.autograd.Function):
             for rung, dims in enumerate(ctx.ladder):
                 if grad_left is not None:
                     grad_left[:, :dims].addmm_(grad[rung], rights[rung])
-                if ctx.needs_input_grad[2 + rung]:
+                if ctx.needs_input_grad[3 + rung]:
                     grad_rights[rung] = grad[rung].T @ left[:, :dims]
-        wanted = ctx.needs_input_grad[2 + rungs :]
-        sums = grad.sum(1) if any(wanted) else None
-        grad_biases = [sums[rung] if want else None for rung, want in enumerate(wanted)] if sums is not None else []
-        grad_biases += [None] * (len(wanted) - len(grad_biases))
-        return grad_left, None, *grad_rights, *grad_biases
+        wanted = ctx.needs_input_grad[3 + rungs :]
+        sums: Any = grad.sum(1) if any(wanted) else None
+        grad_biases = [sums[rung] if want else None for rung, want in enumerate(wanted)]
+        _give_back(ctx)
+        return grad_left, None, None, *grad_rights, *grad_biases
+
+
+def _empty(ctx: Any, workspace: Workspace | None, shape: tuple[int, ...], like: Any) -> Any:
+    """An uninitialised tensor to return; one of the workspace stays in `ctx` too, to be given back."""
+    ctx.workspace = workspace
+    if workspace is None:
+        return like.new_empty(shape)
+    ctx.products = workspace.take(shape, like)
+    return ctx.products.detach()  # the same memory, without the history that the returned tensor gets
+
+
+def _give_back(ctx: Any) -> None:
+    if ctx.workspace is not None:
+        ctx.workspace.give_back(ctx.products)
 
 
 def _bands(ladder: Sequence[int]) -> list[tuple[int, int]]:
