@@ -5,7 +5,7 @@ smaller is nearer: l2 is the squared L2 distance, cosine is 1 - cos (at a prefix
 minus the inner product. Sizes are in rows, not bytes.
 """
 
-from adanns import datasets, evaluate
+from adanns import adaptive_classification, datasets, evaluate
 from adanns.diagnosis import Diagnosis, diagnose
 from adanns.errors import CorruptIndexError, DuplicateIdError, IncompatibleVersionError, NotBuiltError
 from adanns.indexes import ExactIndex, FunnelIndex, Index, IVFIndex, load
@@ -28,6 +28,7 @@ __all__ = [
     "NotBuiltError",
     "SearchResult",
     "StageStats",
+    "adaptive_classification",
     "datasets",
     "default_ladder",
     "diagnose",

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A unit imports from lower layers; within a layer only the bottom's units import each other.
 LAYERS = {
     "bottom": 0,
+    "adaptive_classification": 1,
     "storage": 1,
     "training": 1,
     "datasets": 2,
