@@ -1,5 +1,6 @@
 """What is searched: a dataset, its vectors as the peers need them, and the exact answer."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -109,8 +110,13 @@ class Database:
         return int(self.rows * self.dims * 4)
 
     def chunks(self) -> Iterator[Floats]:
-        """All rows in order."""
-        step = max(1, CHUNK_BYTES // (4 * self.dims))
+        """All rows in order, in equal chunks.
+
+        Their number is a power of two: FAISS's arrays double as they grow, and would with one row more be twice as
+        large in the end, and three times while they are copied.
+        """
+        count = 2 ** math.ceil(math.log2(max(1.0, self.nbytes / CHUNK_BYTES)))
+        step = -(-self.rows // count)
         for start in range(0, self.rows, step):
             yield converted(self._stored[start : start + step], unit=self._unit)
 
