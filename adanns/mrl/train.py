@@ -89,7 +89,8 @@ def train(
     path = None if checkpoint is None else _checked_path(checkpoint)
     steps_per_epoch = _checked_length(batches)
     _check_all_targets(loss, batches)
-    steps = checked_count(epochs, "epochs") * steps_per_epoch
+    epochs = checked_count(epochs, "epochs")
+    steps = epochs * steps_per_epoch
     every = steps_per_epoch if checkpoint_every is None else checked_count(checkpoint_every, "checkpoint_every")
     settings = {
         "epochs": epochs,
@@ -100,7 +101,7 @@ def train(
         "weight_decay": float(weight_decay),
         "schedule": schedule,
         "warmup": warmup,
-        "clip_norm": clip_norm,
+        "clip_norm": None if clip_norm is None else float(clip_norm),
         "mixed_precision": mixed_precision,
         "seed": checked_seed(seed),
     }
