@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import string
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,13 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen  # noqa: E402
 
 from adanns import datasets  # noqa: E402
 from adanns.datasets.dataset import DatasetUnavailableError  # noqa: E402
-from benchmarks.prepare import glyph_sets, glyphs, models  # noqa: E402
+from benchmarks.prepare import disk, glyph_sets, glyphs, models  # noqa: E402
 from benchmarks.prepare.font_faces import Face, load_faces, normalised_family, read_faces, save_faces  # noqa: E402
 from benchmarks.prepare.font_packages import Packages, fetch, unpack  # noqa: E402
 from benchmarks.prepare.glyph_classes import choose_classes  # noqa: E402
 from benchmarks.prepare.glyph_images import FaceGlyphs, draw_face  # noqa: E402
 from benchmarks.prepare.glyph_split import Split, split_by_family  # noqa: E402
+from benchmarks.prepare.image_folder import read_side  # noqa: E402
 from benchmarks.prepare.recipe import Recipe, Training  # noqa: E402
 
 CYRILLIC_A = "\u0430"  # drawn like the Latin one
@@ -349,6 +352,32 @@ def test_a_run_that_was_cut_off_goes_on_behind_its_last_finished_stage(
     assert trained == [(16,)]  # the Matryoshka model was trained before
     assert not list((tmp_path / "cache").glob(".*partial"))
     assert len(datasets.load(f"npy:{folder}").queries) == 40
+
+
+def test_a_full_disk_is_found_before_anything_is_written(debian: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_tiny(rigid_dims=())
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=disk.SPARE_BYTES + 1000))
+    with pytest.raises(DatasetUnavailableError, match=r"a rigid model at 8 dims takes 0\.0 GB, .* set ADANNS_CACHE"):
+        prepare_tiny(rigid_dims=(8,))
+
+
+def test_copies_are_made_of_the_database_only(debian: Path) -> None:
+    plain = dataclasses.replace(TINY.recipe, rigid_dims=())
+    with_copies = dataclasses.replace(plain, name="copied", cache_name="copied-1")
+    copied_glyphs = dataclasses.replace(TINY.glyphs, copies=2)
+    prepare_tiny(rigid_dims=())
+    glyph_sets.make(glyph_sets.GlyphSet(copied_glyphs, with_copies), packages=TINY_PACKAGES, workers=1)
+    cache = debian.parent / "cache"
+    originals, labels = read_side(cache / "tiny-images-1", "database")
+    images, copied_labels = read_side(cache / "copied-images-1", "database")
+    np.testing.assert_array_equal(np.bincount(copied_labels), 3 * np.bincount(labels))
+    seen = {image.tobytes(): label for image, label in zip(originals, labels.tolist(), strict=True)}
+    unchanged = [seen[image.tobytes()] for image in images if image.tobytes() in seen]
+    assert len(unchanged) == len(originals)  # each once, the copies all differ
+    assert all(seen.get(image.tobytes(), label) == label for image, label in zip(images, copied_labels, strict=True))
+    for side in read_side(cache / "tiny-images-1", "query"), read_side(cache / "copied-images-1", "query"):
+        np.testing.assert_array_equal(side[0], read_side(cache / "tiny-images-1", "query")[0])
+    assert json.loads((cache / "copied-1" / "about.json").read_text())["distorted_copies_of_each"] == "2"
 
 
 def test_training_goes_on_from_its_checkpoint(debian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adanns.progress import ProgressCallback
+from benchmarks.prepare.disk import require_space
 from benchmarks.prepare.font_faces import Face
 from benchmarks.prepare.workers import mapped
 
@@ -86,6 +87,7 @@ def draw_glyphs(
     drawn = [(number, codepoints) for number, codepoints in drawn if len(codepoints) >= FEWEST_GLYPHS]
     tasks = [FaceGlyphs(str(fonts / faces[number].file), faces[number].number, points) for number, points in drawn]
     total = sum(len(task.codepoints) for task in tasks)
+    require_space(pixels_file.parent, total * SIDE * SIDE, "drawing the glyphs")
     pixels = np.lib.format.open_memmap(pixels_file, "w+", np.uint8, (total, SIDE, SIDE))
     labels = np.empty(total, np.int16)
     face_numbers = np.empty(total, np.int32)

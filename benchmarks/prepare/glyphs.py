@@ -17,7 +17,7 @@ from adanns.progress import ProgressCallback
 from benchmarks.prepare import facts
 from benchmarks.prepare.font_faces import Face, load_faces, read_faces, save_faces
 from benchmarks.prepare.font_packages import PACKAGES, fetch, unpack
-from benchmarks.prepare.glyph_classes import FEWEST_FACES, Codepoints, choose_classes
+from benchmarks.prepare.glyph_classes import FEWEST_FACES, choose_classes
 from benchmarks.prepare.glyph_images import draw_glyphs
 from benchmarks.prepare.glyph_split import NEAR_DUPLICATE_COSINE, split_by_family
 from benchmarks.prepare.image_folder import whole, write_class_names, write_side
@@ -35,7 +35,7 @@ class Glyphs:
     """Which glyphs: how many classes, how many of them East Asian, and what is held out.
 
     fewest_faces: of a class that is not East Asian. held_out: images of the families that queries come from, before
-    duplicates are dropped. largest_family: of these, in images.
+    duplicates are dropped. largest_family: of these, in images. copies: distorted copies of each database image.
     """
 
     classes: int
@@ -43,6 +43,7 @@ class Glyphs:
     held_out: int
     largest_family: int = 3000
     fewest_faces: int = FEWEST_FACES
+    copies: int = 0
     seed: int = 0
 
 
@@ -73,7 +74,16 @@ def images(name: str, glyphs: Glyphs, font_folder: Path, overall: Overall, *, wo
         class_file, drawn_file, drawn_rows = folder / "classes.npy", folder / "drawn.npy", folder / "drawn.npz"
         if not class_file.exists():
             with overall.stage("classes") as progress, whole(class_file) as file:
-                np.save(file, choose(font_folder / "fonts", faces, glyphs, progress, workers))
+                chosen = choose_classes(
+                    font_folder / "fonts",
+                    faces,
+                    progress,
+                    classes=glyphs.classes,
+                    east_asian=glyphs.east_asian,
+                    fewest_faces=glyphs.fewest_faces,
+                    workers=workers,
+                )
+                np.save(file, chosen)
         classes = np.load(class_file)
         if not drawn_rows.exists():
             with overall.stage("draw") as progress, whole(drawn_rows) as file:
@@ -92,21 +102,6 @@ def images(name: str, glyphs: Glyphs, font_folder: Path, overall: Overall, *, wo
     return made_once(f"{name}-images-1", make)
 
 
-def choose(
-    font_folder: Path, faces: Sequence[Face], glyphs: Glyphs, progress: ProgressCallback, workers: int
-) -> Codepoints:
-    """The classes that `glyphs` asks for."""
-    return choose_classes(
-        font_folder,
-        faces,
-        progress,
-        classes=glyphs.classes,
-        east_asian=glyphs.east_asian,
-        fewest_faces=glyphs.fewest_faces,
-        workers=workers,
-    )
-
-
 def split_images(folder: Path, faces: Sequence[Face], glyphs: Glyphs, progress: ProgressCallback) -> None:
     """Split what was drawn, write both sides, note what was dropped."""
     with np.load(folder / "drawn.npz") as arrays:
@@ -122,8 +117,8 @@ def split_images(folder: Path, faces: Sequence[Face], glyphs: Glyphs, progress: 
         largest_family=glyphs.largest_family,
         seed=glyphs.seed,
     )
-    for side, rows in (("database", split.database), ("query", split.queries)):
-        write_side(folder, side, pixels, labels, rows, progress)
+    write_side(folder, "query", pixels, labels, split.queries, progress)
+    write_side(folder, "database", pixels, labels, split.database, progress, copies=glyphs.copies, seed=glyphs.seed)
     facts.add(
         folder,
         images_drawn=len(labels),
@@ -132,6 +127,7 @@ def split_images(folder: Path, faces: Sequence[Face], glyphs: Glyphs, progress: 
         near_duplicate_queries_dropped=split.near_duplicates,
         near_duplicate_cosine=NEAR_DUPLICATE_COSINE,
         database_images=len(split.database),
+        distorted_copies_of_each=glyphs.copies,
         query_images=len(split.queries),
         database_families=len(np.unique(families)) - len(split.query_families),
         query_families=split.query_families,

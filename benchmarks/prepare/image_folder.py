@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adanns.progress import ProgressCallback
+from benchmarks.prepare.disk import require_space
 
 SIDES = ("database", "query")
 ROWS_AT_ONCE = 8192
@@ -37,16 +38,39 @@ def write_side(
     labels: npt.NDArray[np.integer[Any]],
     rows: npt.NDArray[np.int64],
     progress: ProgressCallback,
+    *,
+    copies: int = 0,
+    seed: int = 0,
 ) -> None:
-    """Write the images and labels of `rows`, in their order, as one side of the split."""
+    """Write the images and labels of `rows`, in their order, as one side of the split.
+
+    With `copies`, each image is followed by so many distorted copies of it, and all are shuffled.
+    """
+    order = np.arange(len(rows) * (1 + copies))
+    if copies:
+        order = np.random.default_rng(seed).permutation(order)
+    sources, is_copy = rows[order % len(rows)], order >= len(rows)
     with whole(folder / f"{side}_labels.npy") as file:
-        np.save(file, labels[rows].astype(np.int16))
+        np.save(file, labels[sources].astype(np.int16))
     with whole(folder / f"{side}_images.npy") as file:
-        images = np.lib.format.open_memmap(file, "w+", np.uint8, (len(rows), *pixels.shape[1:]))
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            images[start : start + ROWS_AT_ONCE] = pixels[rows[start : start + ROWS_AT_ONCE]]
-            progress(f"write {side} images", start, len(rows))
+        require_space(folder, len(sources) * pixels[0].size, f"the {side} images")
+        images = np.lib.format.open_memmap(file, "w+", np.uint8, (len(sources), *pixels.shape[1:]))
+        for start in range(0, len(sources), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            images[part] = pixels[sources[part]]
+            if is_copy[part].any():
+                images[part][is_copy[part]] = _distorted(images[part][is_copy[part]], seed + start)
+            progress(f"write {side} images", start, len(sources))
         images.flush()
+
+
+def _distorted(pixels: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint8]:
+    import torch  # here, so that only data sets with copies need it for their images
+
+    from benchmarks.prepare.image_network import distorted
+
+    ink = distorted(torch.from_numpy(pixels), torch.Generator().manual_seed(seed))
+    return np.asarray((ink * 255.0).round().to(torch.uint8).numpy())
 
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
