@@ -60,6 +60,12 @@ STYLES = {
     "SVD": Style(GREY, "d", dashed=True),
     "rigid model, truncated": Style(BROWN, "s", dashed=True),
     "random features": Style(GREEN, "v", dashed=True),
+    # Adaptive classification.
+    "cascade, learnt for each budget": Style(VERMILLION, "o"),
+    "cascade, the paper's thresholds": Style(BLUE, "s"),
+    "one rung for all rows": Style(BLACK, "D"),
+    "majority vote of the rungs": Style(GREEN, "v", dashed=True),
+    "oracle": Style(GREY, "^", dashed=True),
 }
 
 

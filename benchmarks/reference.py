@@ -20,6 +20,24 @@ def top1_by_dims() -> dict[str, Points]:
     }
 
 
+def linear_top1_by_dims() -> dict[str, Points]:
+    """Linear classifiers on ImageNet-1K: (dims, top-1 %, text) of MRL's rungs and of one model for each size."""
+    rows = read_csv(FOLDER / "imagenet1k_linear_top1_by_dims.csv")
+    return {
+        shown: [(float(row["dims"]), float(row[column]), f"{float(row['dims']):g} dims") for row in rows]
+        for column, shown in {"mrl": "MRL", "rigid": "one model per size"}.items()
+    }
+
+
+def adaptive_classification() -> Points:
+    """Cascades on ImageNet-1K: (expected dims, top-1 %, text)."""
+    return [
+        (float(row["expected_dims"]), float(row["top1"]), f"up to {row['max_dims']} dims")
+        for row in read_csv(FOLDER / "adaptive_classification_imagenet1k.csv")
+        if row["expected_dims"] != "-"
+    ]
+
+
 def map_by_mflops() -> dict[str, Points]:
     """Retrieval on ImageNet-1K: (MFLOPs per query, mAP@10 %, text), exact at every rung, adaptive, and funnels."""
     exact = [

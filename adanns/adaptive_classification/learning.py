@@ -129,6 +129,9 @@ class _Search:
         self._confidences = predictions.confidences
         self._order = np.argsort(-self._confidences, axis=1, kind="stable")
         self._sorted = np.take_along_axis(self._confidences, self._order, axis=1)
+        # Rows of equal confidence stop together: whether so many of the most confident ones may.
+        ends = np.ones((len(self._sorted), 1), np.bool_)
+        self._whole = np.hstack([ends, self._sorted[:, 1:] != self._sorted[:, :-1], ends])
 
     def setting(self, thresholds: tuple[float, ...]) -> _Setting:
         """The thresholds with what they cost and give."""
@@ -171,8 +174,7 @@ class _Search:
         """Where the most confident rows' gains of stopping add up to most; between two confidences, not on one."""
         confidences = self._sorted[rung]
         totals = np.concatenate([[0.0], np.cumsum(gain[self._order[rung]])])
-        # Rows of equal confidence stop together.
-        whole = np.concatenate([[True], confidences[1:] != confidences[:-1], [True]])
+        whole = self._whole[rung]
         stopping = int(np.argmax(np.where(whole, totals, -np.inf)))
         if totals[stopping] <= 0:
             return NEVER

@@ -17,9 +17,8 @@ FEWEST_DIMS = 4  # of a band
 SMALLEST_STEP = np.log(1.1)  # a fall of a tenth in mean energy per dimension
 CLEAR_STEP = 30.0  # squared t statistic; chance alone stays below it at thousands of possible places
 AS_LIKELY = 12.0  # of places whose squared errors differ by less than so many noise variances, the roundest is taken
-SLOPE_OF_STEPS = (
-    0.3  # bands of real models slope for less than a fifth of the fall, those cut into a smooth one for half
-)
+# Bands of trained models slope for less than a fifth of the whole fall, those cut into a smooth one for half of it.
+SLOPE_OF_STEPS = 0.3
 CORRELATED_DIMS = 128  # correlations are taken over at most so many dimensions
 FLOOR = 1e-9  # constant dimensions count as this share of the strongest one's energy
 
