@@ -81,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", default="icons", help="icons, wordnet or npy:DIR (default: icons)")
+    parser.add_argument(
+        "--dataset",
+        default="icons",
+        help="a name of docs/datasets.md, such as icons, glyphs-1k or npy:DIR (default: icons)",
+    )
     parser.add_argument(
         "--rounds", type=_at_least_one, default=3, help="timed rounds; medians are reported (default: 3)"
     )

@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 
-from adanns import datasets
 from adanns.adaptive_classification import (
     Cascade,
     Classifier,
@@ -26,7 +25,7 @@ from adanns.adaptive_classification import (
     predict_rungs,
 )
 from benchmarks import machine, plots, reference
-from benchmarks.data import short_name
+from benchmarks.data import load, short_name
 from benchmarks.figures import Figure, Panel, Series
 from benchmarks.table import aligned
 
@@ -71,7 +70,7 @@ class EqualAccuracy:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write results and figure; options as parsed by benchmarks.__main__."""
-    dataset = datasets.load(options.dataset)
+    dataset = load(options.dataset)
     if dataset.classifier is None or dataset.query_labels is None:
         print(f"{options.dataset} has no classifier or no labels; nothing can be classified", file=sys.stderr)
         return 2

@@ -88,6 +88,14 @@ class Workload:
         }
 
 
+def load(name: str) -> datasets.Dataset:
+    """The dataset of a command line; what is wrong with it ends the program with one line, not with a traceback."""
+    try:
+        return datasets.load(name)
+    except (datasets.DatasetUnavailableError, OSError, ValueError) as error:
+        raise SystemExit(f"--dataset {name}: {error}") from error
+
+
 def short_name(dataset: datasets.Dataset) -> str:
     """A dataset's name; of one's own arrays, that of their folder, wherever it lies."""
     return dataset.name.removeprefix("npy:").rstrip("/").rpartition("/")[2]

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from adanns import datasets
 from benchmarks import machine, plots, reference
-from benchmarks.data import Floats, converted, short_name
+from benchmarks.data import Floats, converted, load, short_name
 from benchmarks.figures import Figure, Panel, Series
 from benchmarks.table import aligned
 
@@ -47,7 +47,7 @@ class Top1:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write results and figure; options as parsed by benchmarks.__main__."""
-    dataset = datasets.load(options.dataset)
+    dataset = load(options.dataset)
     if dataset.database_labels is None:
         print(f"{options.dataset} has no labels; top-1 cannot be measured", file=sys.stderr)
         return 2

@@ -15,9 +15,8 @@ import faiss
 import numpy as np
 
 import adanns
-from adanns import datasets
 from benchmarks import machine
-from benchmarks.data import Floats, short_name
+from benchmarks.data import Floats, load, short_name
 from benchmarks.table import aligned, number
 
 PREFIX_DIMS = 64
@@ -43,7 +42,7 @@ class Figure:
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write results.json; options as parsed by benchmarks.__main__."""
     print(f"Preparing {options.dataset}", file=sys.stderr)
-    dataset = datasets.load(options.dataset)
+    dataset = load(options.dataset)
     dims = max(rung for rung in dataset.ladder if rung <= PREFIX_DIMS)
     prefix = np.array(dataset.database[:, :dims], dtype=np.float32)
     clusters = options.clusters or max(1, min(MOST_CLUSTERS, len(prefix) // POINTS_PER_CLUSTER))

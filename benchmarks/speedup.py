@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the tables, write the results; options as parsed by benchmarks.__main__."""
     rounds = min(options.rounds, 2) if options.quick else options.rounds
     queries = options.queries or (QUICK_QUERIES if options.quick else MOST_QUERIES)
-    dataset = datasets.load(options.dataset)
+    dataset = data.load(options.dataset)
     sweep = Sweep.of(len(dataset.database), dataset.ladder, options.seed, options.quick)
     together = _fits_together(dataset)
     with machine.OtherLoad() as other_load:

@@ -247,7 +247,7 @@ def test_published_curves_hold_the_papers_headlines() -> None:
 
 
 def test_environment_must_be_prepared_before_numpy_is_loaded() -> None:
-    with pytest.raises(RuntimeError, match="numpy.* imported before"):
+    with pytest.raises(RuntimeError, match=r"numpy.* imported before"):
         machine.prepare_environment(2)
 
 
@@ -350,6 +350,15 @@ def test_tiny_run_from_end_to_end(tmp_path: Path) -> None:
         assert row.bytes_per_vector > 2 * row.parameters.get("dims", 0)
     names = {path.name for path in output.iterdir()}
     assert names >= {"results.csv", "results.json", "index.html", "recall.png", "top1_dims.png"}
+
+
+@needs_faiss
+def test_a_data_set_that_is_not_there_is_one_line_not_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "dims", "--dataset", f"npy:{tmp_path / 'nowhere'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "nowhere: no such folder" in done.stderr
 
 
 @needs_faiss
