@@ -210,6 +210,33 @@ def test_generators_and_modes_are_given_back() -> None:
     assert (np.random.random(), random.random()) == expected[1:]  # noqa: NPY002
 
 
+def test_batches_are_augmented_anew_and_can_be_had_from_any_one_on() -> None:
+    points = np.zeros((40, 2), np.float32)
+    batches = mrl.ArrayBatches(points, np.arange(40), batch=10, transform=jitter)
+    seen = [(inputs, targets) for epoch in range(2) for inputs, targets in batches.epoch(epoch)]
+    assert len({float(inputs[0, 0]) for inputs, _ in seen}) == len(seen) == 8
+    for epoch in range(2):
+        assert sorted(torch.cat([targets for _, targets in seen[4 * epoch : 4 * epoch + 4]]).tolist()) == [*range(40)]
+    assert not torch.equal(seen[0][1], seen[4][1])
+    for (inputs, targets), (again, same) in zip(seen[6:], batches.epoch(1, first=2), strict=True):
+        assert torch.equal(inputs, again)
+        assert torch.equal(targets, same)
+
+
+def test_a_loader_shuffles_every_epoch_anew() -> None:
+    seen: list[Any] = []
+    model = torch.nn.Linear(1, 2)
+    model.register_forward_hook(lambda _, inputs, __: seen.extend(inputs[0][:, 0].tolist()))
+    rows = torch.utils.data.TensorDataset(torch.arange(40.0)[:, None])
+    for generator in (None, torch.Generator()):
+        seen.clear()
+        batches = torch.utils.data.DataLoader(rows, batch_size=10, shuffle=True, generator=generator)
+        mrl.train(model, mrl.MatryoshkaLoss(lambda prefix: prefix.mean(), (1, 2)), batches, **SETTINGS)
+        epochs = [tuple(seen[start : start + 40]) for start in (0, 40, 80)]
+        assert len(set(epochs)) == 3
+        assert all(sorted(order) == [*range(40)] for order in epochs)
+
+
 def test_the_learning_rate_rises_to_its_peak_and_falls() -> None:
     for schedule in ("one-cycle", "cosine"):
         for warmup in (0, 0.05, 0.3):
