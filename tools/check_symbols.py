@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-X86_ISAS = {"baseline", "avx2", "avx512", "avx512_vnni"}
+X86_ISAS = {"baseline", "avx2", "avx512", "avx512_vnni", "avx512_vbmi"}
 # A 32- or 64-byte register, or a VEX/EVEX instruction (v...) on a 16-byte one.
 AVX = re.compile(r"%[yz]mm\d|\tv[a-z0-9]+ .*%xmm\d")
 

@@ -18,6 +18,9 @@ extern const KernelTable adanns_kernels_avx512;
 #if defined(ADANNS_HAS_AVX512_VNNI)
 extern const KernelTable adanns_kernels_avx512_vnni;
 #endif
+#if defined(ADANNS_HAS_AVX512_VBMI)
+extern const KernelTable adanns_kernels_avx512_vbmi;
+#endif
 
 std::vector<const KernelTable*> available_kernels() {
     std::vector<const KernelTable*> tables = {&adanns_kernels_baseline};
@@ -32,7 +35,11 @@ std::vector<const KernelTable*> available_kernels() {
     if (avx512) tables.push_back(&adanns_kernels_avx512);
 #endif
 #if defined(ADANNS_HAS_AVX512_VNNI)
-    if (avx512 && __builtin_cpu_supports("avx512vnni")) tables.push_back(&adanns_kernels_avx512_vnni);
+    const bool avx512_vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    if (avx512_vnni) tables.push_back(&adanns_kernels_avx512_vnni);
+#endif
+#if defined(ADANNS_HAS_AVX512_VBMI)
+    if (avx512_vnni && __builtin_cpu_supports("avx512vbmi")) tables.push_back(&adanns_kernels_avx512_vbmi);
 #endif
     return tables;
 }

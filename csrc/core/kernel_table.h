@@ -19,9 +19,11 @@ enum class KeyForm : int {
     multiply,  // (m * dot + c) * term[row]   cosine: term = 1 / |x|, m = -1
 };
 
-constexpr int kBlockRows = 16;    // rows in one int8 block: one 512-bit register of int32 sums
-constexpr int kGroupDims = 4;     // dims in one step of an int8 block: what VPDPBUSD adds at once
-constexpr int kMaxQueryTile = 8;  // queries one call of a scan kernel may take
+constexpr int kBlockRows = 16;     // rows in one int8 block: one 512-bit register of int32 sums
+constexpr int kGroupDims = 4;      // dims in one step of an int8 block: what VPDPBUSD adds at once
+constexpr int kMaxQueryTile = 8;   // queries one call of a scan kernel may take
+constexpr int kMaxSegments = 256;  // of a table code: as many entries of at most 255 add up to less than 2^16
+constexpr int kEncodeRows = 64;    // rows one call of nearest_entries encodes
 
 struct KernelTable {
     const char* isa;
@@ -53,6 +55,18 @@ struct KernelTable {
                        int64_t query_stride, int query_count, int groups, KeyForm form, const float* m, const float* c,
                        const float* terms, float* keys, int64_t keys_stride);
 
+    // Keys of whole blocks of table codes for several queries: the sum of the table entries that a row's codes name is
+    // exact (below 2^16: at most kMaxSegments codes a row), then the key form is applied.
+    // blocks: [block][byte][16 rows], block_bytes from block to block; `bytes` of each row are read, those of the
+    // prefix.
+    //   byte codes: one code a byte; a query's tables are uint8 [byte][256 entries];
+    //   nibble codes: two codes a byte, the first in the low nibble; a query's tables are uint8 [group of 4 bytes]
+    //   [low or high nibble][byte of the group][16 entries], zero where the prefix has no code.
+    using TableKeys = void (*)(const uint8_t* blocks, int64_t block_bytes, int64_t block_count, int bytes,
+                               const uint8_t* const* tables, int query_count, KeyForm form, const float* m,
+                               const float* c, const float* terms, float* keys, int64_t keys_stride);
+    TableKeys nibble_keys, byte_keys;
+
     // Writes (key, first_row + i) for every keys[i] < threshold, in order; returns how many. The outputs have room for
     // count + 16.
     int64_t (*collect_below)(const float* keys, int64_t count, float threshold, uint32_t first_row, float* out_keys,
@@ -71,6 +85,21 @@ struct KernelTable {
     void (*assign_rows)(const float* rows, int64_t stride, int64_t row_count, const float* centroid_blocks,
                         const float* half_norms, int64_t block_count, int dims, int32_t first_centroid,
                         float* best_keys, int32_t* best);
+
+    // out[r * out_stride + j] = rows[r] . column j, over dims in order. Columns are stored in blocks of 16 as centroids
+    // are above, the last one filled up with zeros; `stride` and `dims` need not be multiples of 16.
+    void (*multiply_rows)(const float* rows, int64_t stride, int64_t row_count, const float* column_blocks, int dims,
+                          int columns, float* out, int64_t out_stride);
+
+    // codes[segment][row] = the entry of each segment's codebook nearest to kEncodeRows rows, ties to the smaller
+    // number. rows_by_dim: [dim][kEncodeRows]; codebooks: segment after segment, each [entry][dim]; half_norms:
+    // [segment][entry].
+    void (*nearest_entries)(const float* rows_by_dim, const float* codebooks, const float* half_norms,
+                            const int32_t* segment_ends, int segments, int entries, uint8_t* codes);
+
+    // Tables [segment][entry] as bytes, laid out for nibble_keys (16 entries) or byte_keys (256): the sum of entries
+    // that a row's codes name is about *bias + *step * the sum of bytes.
+    void (*round_tables)(const float* tables, int segments, int entries, uint8_t* rounded, float* step, float* bias);
 
     void (*f32_to_f16)(const float* from, uint16_t* to, int64_t count);
     void (*f16_to_f32)(const uint16_t* from, float* to, int64_t count);

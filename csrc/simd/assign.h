@@ -1,18 +1,9 @@
-// Nearest centroid of each row: k-means assignment. Lanes run over centroids, so there is no horizontal sum.
+// Nearest centroid of each row: k-means assignment.
 #pragma once
 
-#include "vec.h"
+#include "products.h"
 
 namespace {
-
-#if defined(ADANNS_512)
-constexpr int kAssignRows = 8, kAssignBlocks = 2;  // 16 sums of 32 registers
-#elif defined(ADANNS_256)
-constexpr int kAssignRows = 4, kAssignBlocks = 1;  // 8 sums of 16 registers
-#else
-constexpr int kAssignRows = 2, kAssignBlocks = 1;
-#endif
-constexpr int kBlockVectors = 16 / kLanes;
 
 struct Nearest {
     VecF key;
@@ -22,22 +13,11 @@ struct Nearest {
 template <int Rows, int Blocks>
 ADANNS_INLINE void assign_tile(const float* rows, int64_t stride, const float* blocks, const float* half_norms,
                                int dims, int32_t first, Nearest (*nearest)[kBlockVectors]) {
-    VecF sums[Rows][Blocks][kBlockVectors] = {};
-    for (int dim = 0; dim < dims; dim++) {
-        VecF centroid[Blocks][kBlockVectors];
-        for (int b = 0; b < Blocks; b++)
-            for (int v = 0; v < kBlockVectors; v++)
-                centroid[b][v] = load(blocks + ((int64_t)b * dims + dim) * 16 + v * kLanes);
-        for (int r = 0; r < Rows; r++) {
-            const VecF x = splat(rows[r * stride + dim]);
-            for (int b = 0; b < Blocks; b++)
-                for (int v = 0; v < kBlockVectors; v++) sums[r][b][v] += x * centroid[b][v];
-        }
-    }
+    const Products<Rows, Blocks> products = block_products<Rows, Blocks>(rows, stride, blocks, dims);
     for (int r = 0; r < Rows; r++)
         for (int b = 0; b < Blocks; b++)
             for (int v = 0; v < kBlockVectors; v++) {
-                const VecF key = load(half_norms + 16 * b + v * kLanes) - sums[r][b][v];
+                const VecF key = load(half_norms + 16 * b + v * kLanes) - products.sums[r][b][v];
                 const VecI index = lane_numbers() + splat_int(first + 16 * b + v * kLanes);
                 Nearest& best = nearest[r][v];
                 best.index = key < best.key ? index : best.index;
@@ -52,9 +32,9 @@ ADANNS_INLINE void assign_row_tile(const float* rows, int64_t stride, const floa
     for (int r = 0; r < Rows; r++)
         for (int v = 0; v < kBlockVectors; v++) nearest[r][v] = {splat(best_keys[r]), splat_int(best[r])};
     int64_t b = 0;
-    for (; b + kAssignBlocks <= block_count; b += kAssignBlocks)
-        assign_tile<Rows, kAssignBlocks>(rows, stride, blocks + b * dims * 16, half_norms + b * 16, dims,
-                                         first + (int32_t)(16 * b), nearest);
+    for (; b + kProductBlocks <= block_count; b += kProductBlocks)
+        assign_tile<Rows, kProductBlocks>(rows, stride, blocks + b * dims * 16, half_norms + b * 16, dims,
+                                          first + (int32_t)(16 * b), nearest);
     for (; b < block_count; b++)
         assign_tile<Rows, 1>(rows, stride, blocks + b * dims * 16, half_norms + b * 16, dims, first + (int32_t)(16 * b),
                              nearest);
@@ -73,9 +53,9 @@ void assign_rows(const float* rows, int64_t stride, int64_t row_count, const flo
                  const float* half_norms, int64_t block_count, int dims, int32_t first_centroid, float* best_keys,
                  int32_t* best) {
     int64_t r = 0;
-    for (; r + kAssignRows <= row_count; r += kAssignRows)
-        assign_row_tile<kAssignRows>(rows + r * stride, stride, centroid_blocks, half_norms, block_count, dims,
-                                     first_centroid, best_keys + r, best + r);
+    for (; r + kProductRows <= row_count; r += kProductRows)
+        assign_row_tile<kProductRows>(rows + r * stride, stride, centroid_blocks, half_norms, block_count, dims,
+                                      first_centroid, best_keys + r, best + r);
     for (; r < row_count; r++)
         assign_row_tile<1>(rows + r * stride, stride, centroid_blocks, half_norms, block_count, dims, first_centroid,
                            best_keys + r, best + r);

@@ -4,7 +4,10 @@
 #include "convert.h"
 #include "dot_rows.h"
 #include "keys.h"
+#include "products.h"
+#include "segments.h"
 #include "select.h"
+#include "table_keys.h"
 
 #define ADANNS_STRING_OF(x) #x
 #define ADANNS_NAME_OF(x) ADANNS_STRING_OF(x)
@@ -22,10 +25,15 @@ const KernelTable ADANNS_KERNELS = {
     dot_gather<int8_t>,
     finish_keys,
     block_keys,
+    table_keys<Nibbles>,
+    table_keys<Bytes>,
     collect_below,
     bound_of_smallest,
     select_smallest,
     assign_rows,
+    multiply_rows,
+    nearest_entries,
+    round_tables,
     f32_to_f16,
     f16_to_f32,
 };

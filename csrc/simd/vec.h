@@ -7,7 +7,19 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(ADANNS_ISA_AVX2) || defined(ADANNS_ISA_AVX512) || defined(ADANNS_ISA_AVX512_VNNI)
+#if defined(ADANNS_ISA_AVX512_VBMI)
+#define ADANNS_VBMI 1
+#endif
+#if defined(ADANNS_ISA_AVX512_VNNI) || defined(ADANNS_VBMI)
+#define ADANNS_VNNI 1
+#endif
+#if defined(ADANNS_ISA_AVX512) || defined(ADANNS_VNNI)
+#define ADANNS_512 1
+#elif defined(ADANNS_ISA_AVX2)
+#define ADANNS_256 1
+#endif
+
+#if defined(ADANNS_512) || defined(ADANNS_256)
 // GCC 12 calls the "undefined" source operands of its own unmasked intrinsics uninitialised.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -18,12 +30,6 @@
 #pragma GCC diagnostic pop
 #elif defined(__SSE2__)
 #include <emmintrin.h>
-#endif
-
-#if defined(ADANNS_ISA_AVX512) || defined(ADANNS_ISA_AVX512_VNNI)
-#define ADANNS_512 1
-#elif defined(ADANNS_ISA_AVX2)
-#define ADANNS_256 1
 #endif
 
 namespace {
@@ -138,6 +144,16 @@ ADANNS_INLINE VecF smaller(VecF a, VecF b) {
 #endif
 }
 
+ADANNS_INLINE float smallest_of(VecF v) {
+#if defined(ADANNS_512)
+    return _mm512_reduce_min_ps((__m512)v);
+#else
+    float least = v[0];
+    for (int i = 1; i < kLanes; i++) least = v[i] < least ? v[i] : least;
+    return least;
+#endif
+}
+
 // One bit per lane, lane 0 lowest.
 ADANNS_INLINE uint32_t less_mask(VecF a, VecF b) {
 #if defined(ADANNS_512)
@@ -216,7 +232,7 @@ struct BlockSums {
 ADANNS_INLINE void add_byte_products(BlockSums& sums, const uint8_t* codes, const int8_t* query) {
     int32_t four;
     memcpy(&four, query, sizeof four);
-#if defined(ADANNS_ISA_AVX512_VNNI)
+#if defined(ADANNS_VNNI)
     sums.v[0] = (VecI)_mm512_dpbusd_epi32((__m512i)sums.v[0], _mm512_loadu_si512(codes), _mm512_set1_epi32(four));
 #elif defined(ADANNS_512) || defined(ADANNS_256) || defined(__SSE2__)
     // VPMADDUBSW would saturate at 255 * 127 * 2; even and odd bytes as 16-bit products cannot.
