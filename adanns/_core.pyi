@@ -14,6 +14,17 @@ from numpy.typing import NDArray
 _Plane: TypeAlias = tuple[int, int, NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
 # (dims, blocks, scales, offsets)
 _Code: TypeAlias = tuple[int, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
+# (dims, bits, rungs (dims, segments), segment_ends, rotation, codebooks, blocks, centroids): see csrc/core/index_view.h
+_TableCode: TypeAlias = tuple[
+    int,
+    int,
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float32] | None,
+    NDArray[np.float32],
+    NDArray[np.uint8],
+    NDArray[np.float32] | None,
+]
 
 class IndexView:
     def __init__(
@@ -26,13 +37,15 @@ class IndexView:
         ids: NDArray[np.int64],
         code: _Code | None,
         lists: tuple[NDArray[np.int64], _Code, NDArray[np.int32], NDArray[np.float32] | None] | None,
+        table_code: _TableCode | None = None,
+        term_ladder: NDArray[np.int32] | None = None,
     ) -> None: ...
     def search(
         self,
         queries: NDArray[np.float32],
         k: int,
         scan_dims: int,
-        coded: bool,
+        scan: str | bool,
         probe_count: int,
         routing_dims: int,
         stages: Sequence[tuple[int, int]],
@@ -82,6 +95,24 @@ def assign(
 def sum_clusters(
     rows: NDArray[np.float32], nearest: NDArray[np.int32], clusters: int, threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+def encode_segments(
+    points: NDArray[np.float32],
+    segment_ends: NDArray[np.int32],
+    bits: int,
+    codebooks: NDArray[np.float32],
+    threads: int,
+) -> NDArray[np.uint8]: ...
+def sum_segments(
+    points: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    segment_ends: NDArray[np.int32],
+    bits: int,
+    threads: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+def pack_table_blocks(
+    codes: NDArray[np.uint8], bits: int, list_offsets: NDArray[np.int64], threads: int
+) -> NDArray[np.uint8]: ...
+def multiply_rows(rows: NDArray[np.float32], matrix: NDArray[np.float32], threads: int) -> NDArray[np.float32]: ...
 def permute_rows(rows: NDArray[Any], order: NDArray[np.int64], out: NDArray[Any], threads: int) -> None: ...
 def isa() -> str: ...
 def available_isas() -> list[str]: ...
@@ -97,6 +128,17 @@ class kernels:  # noqa: N801 - a submodule; a stub file cannot nest one
     def block_keys(
         blocks: NDArray[np.uint8], queries: NDArray[np.int8], form: str, terms: NDArray[np.float32]
     ) -> NDArray[np.float32]: ...
+    @staticmethod
+    def table_keys(
+        blocks: NDArray[np.uint8],
+        bits: int,
+        bytes: int,
+        tables: NDArray[np.uint8],
+        form: str,
+        terms: NDArray[np.float32],
+    ) -> NDArray[np.float32]: ...
+    @staticmethod
+    def round_tables(tables: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, float]: ...
     @staticmethod
     def collect_below(
         keys: NDArray[np.float32], threshold: float, first_row: int

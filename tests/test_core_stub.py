@@ -25,7 +25,10 @@ def signatures_of_stub(body: list[ast.stmt], prefix: str = "") -> Signatures:
             plain = [argument.arg for argument in node.args.args]
             optional = len(plain) - len(node.args.defaults)
             names = [name + "=" * (i >= optional) for i, name in enumerate(plain)]
-            by_name = [argument.arg for argument in node.args.kwonlyargs]
+            by_name = [
+                argument.arg + "=" * (default is not None)
+                for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            ]
             found[prefix + node.name] = names + (["*", *by_name] if by_name else [])
     return found
 
@@ -67,8 +70,10 @@ def test_a_difference_would_be_noticed() -> None:
             """one(rows: Array[float, int], *, threads: int, seed: int = 0) -> None"""
 
     assert signatures_of_module(Fake) == {"one": ["rows", "*", "threads", "seed="]}
-    stub = ast.parse("def one(rows: int, threads: int = 0, *, seed: int) -> None: ...\nclass A:\n def two(self): ...")
-    assert signatures_of_stub(stub.body) == {"one": ["rows", "threads=", "*", "seed"], "A.two": ["self"]}
+    stub = ast.parse(
+        "def one(rows: int, threads: int = 0, *, seed: int, k: int = 1) -> None: ...\nclass A:\n def two(self): ..."
+    )
+    assert signatures_of_stub(stub.body) == {"one": ["rows", "threads=", "*", "seed", "k="], "A.two": ["self"]}
 
 
 def test_every_function_of_the_stub_says_what_it_takes_and_returns() -> None:

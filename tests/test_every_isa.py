@@ -15,7 +15,15 @@ import pytest
 from adanns import _core
 
 TESTS = Path(__file__).parent
-REPEATED = ["test_kernels.py", "test_kernels_build.py", "test_contract.py", "test_funnel.py", "test_ivf.py"]
+REPEATED = [
+    "test_kernels.py",
+    "test_kernels_build.py",
+    "test_kernels_tables.py",
+    "test_table_search.py",
+    "test_contract.py",
+    "test_funnel.py",
+    "test_ivf.py",
+]
 
 
 def run(isa: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -43,10 +51,19 @@ def digests() -> dict[str, str]:
     rows = np.arange(999, dtype=np.uint32)
     vectors = generator.standard_normal((77, 40)).astype(np.float32)
     planes = [(0, 40, np.pad(vectors, ((0, 0), (0, 8))), None, None)]
+    table_blocks = generator.integers(0, 256, (11, 7, 16)).astype(np.uint8)
+    tables = {4: generator.integers(0, 256, (7, 256)), 8: generator.integers(0, 256, (7, 7 * 256))}
     codes = np.zeros((5, 640), np.uint8)
     _core.encode_blocks(planes, 40, True, np.array([0, 77], np.int64), codes, 1)
     results = {
-        form: [_core.kernels.block_keys(blocks, queries, form, terms)] for form in ("plain", "add", "multiply")
+        form: [
+            _core.kernels.block_keys(blocks, queries, form, terms),
+            *(
+                _core.kernels.table_keys(table_blocks, bits, 7, table.astype(np.uint8), form, terms)
+                for bits, table in tables.items()
+            ),
+        ]
+        for form in ("plain", "add", "multiply")
     } | {
         "select": _core.kernels.select_smallest(keys, rows, 100)[:2],
         "collect": _core.kernels.collect_below(keys, 20.0, 0),
@@ -80,7 +97,7 @@ def test_an_unknown_level_is_refused_with_the_names_of_those_there_are() -> None
 
 
 def test_levels_are_named_from_the_plainest_to_the_widest() -> None:
-    known = ["baseline", "avx2", "avx512", "avx512_vnni"]
+    known = ["baseline", "avx2", "avx512", "avx512_vnni", "avx512_vbmi"]
     assert _core.available_isas() == known[: len(_core.available_isas())]
     done = run("", "-c", "from adanns import _core; print(_core.isa())")
     assert done.stdout.split() == [_core.available_isas()[-1]]

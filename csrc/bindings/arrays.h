@@ -46,8 +46,12 @@ std::vector<PlaneView> planes_of(const py::list& planes);
 // float32 or float16, two-dimensional, dims contiguous.
 Vectors vectors_of(const py::array& vectors);
 
+// (dims, bits, rungs, segment_ends, rotation, codebooks, blocks, centroids) of an index of `lists` lists.
+TableCodeView table_code_of(const py::tuple& code, int64_t block_count, int64_t lists);
+
 void bind_index(py::module_& module);
 void bind_build(py::module_& module);
+void bind_table_code(py::module_& module);
 void bind_kernels(py::module_& module);
 
 }  // namespace adanns::bindings

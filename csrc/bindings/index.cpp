@@ -42,17 +42,20 @@ TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t ro
 // Holds the arrays alive beside the views of them.
 struct PyIndexView {
     PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
-                const py::object& terms, const Array<int64_t>& ids, const py::object& code, const py::object& lists)
-        : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists)) {
+                const py::object& terms, const Array<int64_t>& ids, const py::object& code, const py::object& lists,
+                const py::object& table_code, const py::object& term_ladder)
+        : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, term_ladder)) {
         view.metric = metric_of(metric);
         view.rows = ids.size();
         view.ids = span_of(ids);
         view.planes = planes_of(planes);
         for (const py::handle plane : planes)
             require(plane.cast<py::tuple>()[2].cast<py::array>().shape(0) == view.rows, "planes hold one row per id");
-        view.terms = terms_of(ladder, terms, view.rows);
-        view.dims = view.terms.ladder.back();
-        require(terms.is_none() == (view.metric == Metric::inner_product), "l2 and cosine need row terms");
+        view.dims = terms_of(ladder, py::none(), 0).ladder.back();
+        view.terms = terms_of(term_ladder.is_none() ? ladder : term_ladder, terms, view.rows);
+        const bool spared = view.planes.empty() && view.metric == Metric::cosine;  // whole codes are of unit length
+        require(terms.is_none() == (view.metric == Metric::inner_product) || spared, "l2 and cosine need row terms");
+        require(term_ladder.is_none() || view.planes.empty(), "planes need the terms of every rung");
         const int64_t whole[] = {0, view.rows};
         view.block_offsets = block_offsets_of({whole, 2});
         if (!lists.is_none()) {
@@ -70,6 +73,9 @@ struct PyIndexView {
             view.block_offsets = block_offsets_of(own.offsets);
             view.lists = own;
         }
+        if (!table_code.is_none())
+            view.table_code = table_code_of(table_code.cast<py::tuple>(), view.block_offsets.back(),
+                                            view.lists ? view.lists->count() : 0);
         if (!code.is_none()) {
             view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
             require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), view.code->dims),
@@ -81,19 +87,50 @@ struct PyIndexView {
     IndexView view;
 };
 
-py::tuple search_index(const PyIndexView& index, const Array<float>& queries, int64_t k, int scan_dims, bool coded,
-                       int probe_count, int routing_dims, const std::vector<std::pair<int, int64_t>>& stages,
-                       int threads, const std::optional<Array<float>>& routing_queries) {
+ScanKind scan_kind_of(const py::object& scan) {
+    if (py::isinstance<py::bool_>(scan)) return scan.cast<bool>() ? ScanKind::code : ScanKind::planes;
+    const auto name = scan.cast<std::string>();
+    if (name == "planes") return ScanKind::planes;
+    if (name == "code") return ScanKind::code;
+    if (name == "tables") return ScanKind::tables;
+    throw std::invalid_argument("scan is '" + name + "'; choose 'planes', 'code' or 'tables'");
+}
+
+// What a search of codes alone, or of a prefix of them, must find in the view.
+void require_scannable(const IndexView& view, const SearchPlan& plan) {
+    const auto has_terms = [&](int dims) {
+        return view.terms.values != nullptr &&
+               std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), dims);
+    };
+    require(!view.planes.empty() || plan.scan == ScanKind::tables, "without planes only the table code can be scanned");
+    if (plan.scan != ScanKind::tables) return;
+    require(view.table_code && view.table_code->segments_of(plan.scan_dims) > 0,
+            "scan_dims is no rung of the table code");
+    const bool prefix = plan.scan_dims != view.table_code->dims;
+    if (view.metric == Metric::l2) require(has_terms(plan.scan_dims), "there are no row terms at scan_dims");
+    if (view.metric == Metric::cosine && prefix)
+        require(has_terms(plan.scan_dims) && has_terms(view.table_code->dims),
+                "a prefix of the code needs row terms at scan_dims and at the code's dims");
+    if (view.planes.empty())
+        require(plan.stages.empty() || (plan.stages.size() == 1 && plan.stages[0].dims == plan.scan_dims),
+                "without planes the one stage is at scan_dims");
+}
+
+py::tuple search_index(const PyIndexView& index, const Array<float>& queries, int64_t k, int scan_dims,
+                       const py::object& scan, int probe_count, int routing_dims,
+                       const std::vector<std::pair<int, int64_t>>& stages, int threads,
+                       const std::optional<Array<float>>& routing_queries) {
     const Array<float>& routing = routing_queries ? *routing_queries : queries;
     const int64_t count = queries.shape(0);
     SearchPlan plan;
     plan.k = k;
     plan.scan_dims = scan_dims;
-    plan.coded = coded;
+    plan.scan = scan_kind_of(scan);
     plan.probe_count = probe_count;
     plan.routing_dims = routing_dims;
     plan.threads = threads;
     for (const auto& [dims, keep] : stages) plan.stages.push_back({dims, keep});
+    require_scannable(index.view, plan);
 
     Array<float> distances({count, k});
     Array<int64_t> ids({count, k});
@@ -123,11 +160,13 @@ py::tuple search_index(const PyIndexView& index, const Array<float>& queries, in
 void bind_index(py::module_& module) {
     py::class_<PyIndexView>(module, "IndexView", "Views of one index's arrays, bundled once; keeps the arrays alive.")
         .def(py::init<const std::string&, const Array<int32_t>&, const py::list&, const py::object&,
-                      const Array<int64_t>&, const py::object&, const py::object&>(),
+                      const Array<int64_t>&, const py::object&, const py::object&, const py::object&,
+                      const py::object&>(),
              py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
-             py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"))
+             py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"), py::arg("table_code") = py::none(),
+             py::arg("term_ladder") = py::none())
         .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"),
-             py::arg("coded"), py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
+             py::arg("scan"), py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
              py::arg("routing_queries").noconvert() = py::none());
 }
 

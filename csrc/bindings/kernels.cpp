@@ -49,6 +49,10 @@ Array<float> dot_gather_any(const py::array& plane, const Array<uint32_t>& rows,
     return {};
 }
 
+KeyForm form_of(const std::string& form) {
+    return form == "add" ? KeyForm::add : form == "multiply" ? KeyForm::multiply : KeyForm::plain;
+}
+
 // Keys (queries, 16 * blocks) with m = 1, c = 0: the exact integer dots of codes and queries, plus or times the terms.
 Array<float> block_keys(const Array<uint8_t>& blocks, const Array<int8_t>& queries, const std::string& form,
                         const Array<float>& terms) {
@@ -57,13 +61,46 @@ Array<float> block_keys(const Array<uint8_t>& blocks, const Array<int8_t>& queri
                 queries.shape(0) <= kMaxQueryTile && terms.size() == blocks.shape(0) * kBlockRows,
             "queries are padded to 4 dims; 1 to 8 queries; one term per row");
     const int64_t rows = blocks.shape(0) * kBlockRows;
-    const KeyForm which = form == "add" ? KeyForm::add : form == "multiply" ? KeyForm::multiply : KeyForm::plain;
+    const KeyForm which = form_of(form);
     const std::vector<float> ones(kMaxQueryTile, 1.0f), zeros(kMaxQueryTile, 0.0f);
     Array<float> keys({static_cast<int64_t>(queries.shape(0)), rows});
     kernels().block_keys(blocks.data(), blocks.shape(1), blocks.shape(0), queries.data(), queries.shape(1),
                          static_cast<int>(queries.shape(0)), groups, which, ones.data(), zeros.data(), terms.data(),
                          keys.mutable_data(), rows);
     return keys;
+}
+
+// Keys (queries, 16 * blocks) with m = 1, c = 0: the exact sums of the entries that codes name. Tables are laid out as
+// the kernels take them.
+Array<float> table_keys(const Array<uint8_t>& blocks, int bits, int bytes, const Array<uint8_t>& tables,
+                        const std::string& form, const Array<float>& terms) {
+    const int64_t needed = bits == 8 ? int64_t{256} * bytes : (int64_t{bytes} + 3) / 4 * 128;
+    require((bits == 4 || bits == 8) && blocks.ndim() == 3 && blocks.shape(2) == kBlockRows && bytes >= 1 &&
+                bytes <= blocks.shape(1) && tables.ndim() == 2 && tables.shape(1) == needed && tables.shape(0) >= 1 &&
+                tables.shape(0) <= kMaxQueryTile && terms.size() == blocks.shape(0) * kBlockRows,
+            "blocks are (blocks, bytes, 16); 1 to 8 queries; one term per row");
+    const int64_t rows = blocks.shape(0) * kBlockRows;
+    const KeyForm which = form_of(form);
+    const std::vector<float> ones(kMaxQueryTile, 1.0f), zeros(kMaxQueryTile, 0.0f);
+    std::vector<const uint8_t*> each;
+    for (py::ssize_t q = 0; q < tables.shape(0); q++) each.push_back(tables.data() + q * needed);
+    Array<float> keys({static_cast<int64_t>(tables.shape(0)), rows});
+    (bits == 8 ? kernels().byte_keys : kernels().nibble_keys)(
+        blocks.data(), blocks.shape(1) * kBlockRows, blocks.shape(0), bytes, each.data(), static_cast<int>(each.size()),
+        which, ones.data(), zeros.data(), terms.data(), keys.mutable_data(), rows);
+    return keys;
+}
+
+// (bytes, step, bias) of float tables (segments, entries), laid out as the kernels take them.
+py::tuple round_tables(const Array<float>& tables) {
+    require(tables.ndim() == 2 && tables.shape(0) >= 1 && tables.shape(0) <= kMaxSegments &&
+                (tables.shape(1) == 16 || tables.shape(1) == 256),
+            "tables are (1 to 256 segments, 16 or 256 entries)");
+    const auto segments = static_cast<int>(tables.shape(0)), entries = static_cast<int>(tables.shape(1));
+    Array<uint8_t> out(entries == 256 ? 256 * segments : (segments + 7) / 8 * 128);
+    float step = 0, bias = 0;
+    kernels().round_tables(tables.data(), segments, entries, out.mutable_data(), &step, &bias);
+    return py::make_tuple(out, step, bias);
 }
 
 py::tuple collect_below(const Array<float>& keys, float threshold, uint32_t first_row) {
@@ -117,6 +154,9 @@ void bind_kernels(py::module_& module) {
     own.def("dot_gather", &dot_gather_any, py::arg("plane"), py::arg("rows").noconvert(), py::arg("query").noconvert());
     own.def("block_keys", &block_keys, py::arg("blocks").noconvert(), py::arg("queries").noconvert(), py::arg("form"),
             py::arg("terms").noconvert());
+    own.def("table_keys", &table_keys, py::arg("blocks").noconvert(), py::arg("bits"), py::arg("bytes"),
+            py::arg("tables").noconvert(), py::arg("form"), py::arg("terms").noconvert());
+    own.def("round_tables", &round_tables, py::arg("tables").noconvert());
     own.def("collect_below", &collect_below, py::arg("keys").noconvert(), py::arg("threshold"), py::arg("first_row"));
     own.def("bound_of_smallest", &bound_of_smallest, py::arg("keys").noconvert(), py::arg("keep"));
     own.def("select_smallest", &select_smallest, py::arg("keys").noconvert(), py::arg("rows").noconvert(),

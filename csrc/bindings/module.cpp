@@ -7,5 +7,6 @@ PYBIND11_MODULE(_core, module) {
     adanns::kernels();  // an unknown ADANNS_ISA is an error at import, not in the first search
     adanns::bindings::bind_index(module);
     adanns::bindings::bind_build(module);
+    adanns::bindings::bind_table_code(module);
     adanns::bindings::bind_kernels(module);
 }

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "kernel_table.h"
+#include "multiply.h"
+#include "norms.h"
 #include "thread_pool.h"
 
 namespace adanns {
@@ -18,18 +20,12 @@ constexpr int64_t kCentroidBytes = 256 << 10;  // of centroids per pass: a part 
 void assign(const float* rows, int64_t stride, int64_t row_count, const float* centroids, int64_t count, int dims,
             bool by_dot, int threads, int32_t* nearest, float* distances) {
     const int64_t blocks = (count + kBlockRows - 1) / kBlockRows;
-    std::vector<float> blocked(static_cast<std::size_t>(blocks * dims * kBlockRows));
+    const std::vector<float> blocked = column_blocks(centroids, dims, count, 1, dims);
     std::vector<float> half_norms(static_cast<std::size_t>(blocks * kBlockRows),
                                   std::numeric_limits<float>::infinity());
-    for (int64_t c = 0; c < count; c++) {
-        double norm = 0;
-        for (int dim = 0; dim < dims; dim++) {
-            const float value = centroids[c * dims + dim];
-            norm += static_cast<double>(value) * value;
-            blocked[static_cast<std::size_t>((c / kBlockRows * dims + dim) * kBlockRows + c % kBlockRows)] = value;
-        }
-        half_norms[static_cast<std::size_t>(c)] = by_dot ? 0.0f : static_cast<float>(0.5 * norm);
-    }
+    for (int64_t c = 0; c < count; c++)
+        half_norms[static_cast<std::size_t>(c)] =
+            by_dot ? 0.0f : static_cast<float>(0.5 * squared_norm(centroids + c * dims, dims));
     const int64_t step = std::max<int64_t>(2, kCentroidBytes / (int64_t{dims} * kBlockRows * 4) / 2 * 2);
     parallel_for((row_count + kRowsPerTask - 1) / kRowsPerTask, threads, [&](int64_t task) {
         const int64_t first = task * kRowsPerTask, some = std::min(kRowsPerTask, row_count - first);

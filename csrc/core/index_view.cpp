@@ -6,6 +6,12 @@
 
 namespace adanns {
 
+int TableCodeView::segments_of(int prefix_dims) const {
+    for (const TableRung& rung : rungs)
+        if (rung.dims == prefix_dims) return rung.segments;
+    return 0;
+}
+
 const float* TermsView::at(int dims) const {
     if (values == nullptr) return nullptr;
     const auto rung = std::lower_bound(ladder.begin(), ladder.end(), dims) - ladder.begin();

@@ -18,6 +18,7 @@ namespace adanns {
 
 enum class Metric { l2, inner_product, cosine };
 enum class ScalarType { float32, float16, int8 };
+enum class ScanKind { planes, code, tables };  // what a scan reads: planes, the int8 code, the table code
 
 // One band or a few neighbouring ones: dims [first_dim, first_dim + dims) of every row.
 struct PlaneView {
@@ -36,6 +37,32 @@ struct CodeView {
     const uint8_t* blocks = nullptr;
     int64_t block_bytes = 0;
     Span<const float> scales, offsets;
+};
+
+// A prefix of a code: searching `dims` takes the first `segments`.
+struct TableRung {
+    int dims, segments;
+};
+
+// Codes of a prefix, normalised under cosine: its dims, rotated, are cut into segments, and a row names one entry of
+// each segment's codebook. Where there are centroids, codes are of what is left after that of the row's list is taken
+// off.
+struct TableCodeView {
+    int dims = 0;
+    int bits = 0;  // of a code: 4 or 8
+    std::vector<TableRung> rungs;
+    Span<const int32_t> segment_ends;  // in rotated dims
+    const uint8_t* blocks = nullptr;   // layout: kernel_table.h
+    int64_t block_bytes = 0;
+    // Made with the view, as multiply_rows takes columns: a column per rotated dim, and per entry segment by segment.
+    std::vector<float> rotation;  // empty: none
+    std::vector<float> codebooks;
+    const float* centroids = nullptr;  // (lists, dims), or none; the stride is a multiple of 16
+    int64_t centroid_stride = 0;
+    std::vector<float> padded_centroids;  // what `centroids` points to where it could not be taken as it came
+
+    int entries() const { return 1 << bits; }
+    int segments_of(int prefix_dims) const;  // 0 where the prefix is no rung
 };
 
 // One row of `count` terms per rung; `stride` leaves room for reads of whole vectors at the end.
@@ -68,8 +95,13 @@ struct IndexView {
     TermsView terms;
     Span<const int64_t> ids;
     std::optional<CodeView> code;
+    std::optional<TableCodeView> table_code;
     std::optional<ListsView> lists;
     std::vector<int64_t> block_offsets;  // first code block of each list (one list of all rows where there are none)
+
+    int coded_dims(ScanKind kind) const {  // prefix at which coded rows are normalised under cosine
+        return kind == ScanKind::code ? code->dims : kind == ScanKind::tables ? table_code->dims : 0;
+    }
 };
 
 // Blocks do not straddle lists: each list starts a new one.

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "norms.h"
+#include "table_query.h"
 
 namespace adanns {
 namespace {
@@ -46,18 +47,12 @@ struct Candidates {
 // this is exact to rounding.
 void recover_dots(const IndexView& view, const RerankPlan& plan, Candidates& candidates) {
     const float* terms = view.terms.at(plan.scan_dims);
-    const float* code_terms = plan.coded ? view.terms.at(view.code->dims) : nullptr;
     for (int64_t i = 0; i < candidates.count; i++) {
         const auto at = static_cast<std::size_t>(i);
         const uint32_t row = candidates.rows[at];
         float dot = -candidates.keys[at];
         if (view.metric == Metric::l2) dot = 0.5f * (dot + terms[row]);
-        if (view.metric == Metric::cosine) {
-            // A key at the code's own dims is of the normalised row, any other was divided by the norm at the scan's
-            // dims.
-            const float inverse = plan.coded && plan.scan_dims == view.code->dims ? code_terms[row] : terms[row];
-            dot = inverse > 0 ? dot / inverse : 0.0f;
-        }
+        if (view.metric == Metric::cosine) dot = terms[row] > 0 ? dot / terms[row] : 0.0f;
         candidates.scan_dots[at] = dot;
     }
 }
@@ -116,12 +111,14 @@ void prefetch_terms(const IndexView& view, int dims, const Candidates& candidate
 
 }  // namespace
 
-RerankPlan::RerankPlan(const IndexView& view, int scan_dims, bool coded, const std::vector<RerankStage>& stages)
-    : scan_dims(scan_dims), coded(coded), scanned(range_of(view, 0, scan_dims)) {
+RerankPlan::RerankPlan(const IndexView& view, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages)
+    : scan_dims(scan_dims), scan(scan), scanned(range_of(view, 0, scan_dims)) {
     int from = scan_dims;
-    bool exact = !coded;
+    bool exact = scan == ScanKind::planes;
     for (const RerankStage& stage : stages) {
-        const bool restore = !exact && (stage.dims == scan_dims || &stage == &stages.back());
+        // The int8 code's dot is good enough to choose by until the last stage, a table code's is not.
+        const bool due = scan == ScanKind::tables || stage.dims == scan_dims || &stage == &stages.back();
+        const bool restore = !exact && due;
         steps.push_back({stage.dims, stage.keep, range_of(view, from, stage.dims), restore});
         exact = exact || restore;
         from = stage.dims;
@@ -138,6 +135,11 @@ int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query
     std::copy_n(shortlist.rows(), candidates.count, candidates.rows.begin());
     if (plan.steps.empty()) return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
 
+    if (view.planes.empty()) {  // codes are all there is: what is returned is measured on them, not on rounded tables
+        table_keys_of(view, plan.scan_dims, query, candidates.rows.data(), candidates.count, candidates.keys.data());
+        rescored[0] += candidates.count;
+        return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
+    }
     prefetch_terms(view, plan.scan_dims, candidates);
     if (!plan.steps.front().exact) recover_dots(view, plan, candidates);
     std::fill_n(candidates.band_dots.begin(), candidates.count, 0.0f);

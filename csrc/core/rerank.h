@@ -17,7 +17,7 @@ struct RerankStage {
 
 // The stages of a batch with the dims that each adds. Ranges point into the view, which must outlive the plan.
 struct RerankPlan {
-    RerankPlan(const IndexView& view, int scan_dims, bool coded, const std::vector<RerankStage>& stages);
+    RerankPlan(const IndexView& view, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages);
 
     struct Step {
         int dims;
@@ -26,7 +26,7 @@ struct RerankPlan {
         bool exact;      // from here on the coded dot of the scan is replaced by the dot of the planes
     };
     int scan_dims;
-    bool coded;
+    ScanKind scan;
     std::vector<Step> steps;
     DimRange scanned;  // the scan's own prefix, read again where only its codes were
 };

@@ -10,8 +10,6 @@
 namespace adanns {
 namespace {
 
-// Queries scanned together: more share each row that is read, fewer keep the shortlists in the second-level cache.
-constexpr int64_t kTileQueries = 1024;
 constexpr int64_t kMinRowsPerTask = 1 << 14;  // below this a thread costs more than it saves
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -44,9 +42,9 @@ ScanTile& thread_tile() {
     return tile;
 }
 
-std::vector<int32_t> all_slots(int64_t count) {
-    std::vector<int32_t> slots(static_cast<std::size_t>(count));
-    std::iota(slots.begin(), slots.end(), 0);
+std::vector<ScanSlot> all_slots(int64_t count) {
+    std::vector<ScanSlot> slots;
+    for (int32_t slot = 0; slot < count; slot++) slots.push_back({slot, 0.0f});
     return slots;
 }
 
@@ -55,12 +53,12 @@ SearchTotals search_split_rows(const Batch& batch, int64_t query_count, int64_t 
     const IndexView& view = batch.view;
     const int64_t piece_rows = divide_up(divide_up(view.rows, pieces), kBlockRows) * kBlockRows;
     std::vector<ScanTile> tiles(static_cast<std::size_t>(pieces));
-    const std::vector<int32_t> slots = all_slots(query_count);
+    const std::vector<ScanSlot> slots = all_slots(query_count);
     parallel_for(pieces, batch.plan.threads, [&](int64_t piece) {
         ScanTile& tile = tiles[static_cast<std::size_t>(piece)];
         tile.prepare(view, batch.scan, batch.queries, batch.query_stride, batch.order.data(), query_count);
         const int64_t begin = std::min(piece * piece_rows, view.rows), end = std::min(begin + piece_rows, view.rows);
-        if (begin < end) scan_rows(view, batch.scan, tile, slots.data(), query_count, begin, end, begin / kBlockRows);
+        if (begin < end) scan_rows(view, batch.scan, tile, slots, begin, end, begin / kBlockRows);
     });
     for (int64_t slot = 0; slot < query_count; slot++)
         for (std::size_t piece = 1; piece < tiles.size(); piece++) {
@@ -83,8 +81,8 @@ SearchTotals search(const IndexView& view, const SearchPlan& plan, const float* 
                 plan,
                 queries,
                 query_stride,
-                ScanPlan(view, plan.scan_dims, plan.coded, keep),
-                RerankPlan(view, plan.scan_dims, plan.coded, plan.stages),
+                ScanPlan(view, plan.scan_dims, plan.scan, keep),
+                RerankPlan(view, plan.scan_dims, plan.scan, plan.stages),
                 {},
                 {},
                 output};
@@ -105,10 +103,9 @@ SearchTotals search(const IndexView& view, const SearchPlan& plan, const float* 
     const int64_t pieces = std::min<int64_t>(plan.threads, view.rows / kMinRowsPerTask);
     if (!routed && query_count < plan.threads && pieces > 1) return search_split_rows(batch, query_count, pieces);
 
-    const int64_t tile_queries = std::min(kTileQueries, divide_up(query_count, plan.threads));
+    const int64_t tile_queries = std::min(batch.scan.tile_queries, divide_up(query_count, plan.threads));
     const int64_t tiles = divide_up(query_count, std::max<int64_t>(1, tile_queries));
     std::vector<SearchTotals> per_tile(static_cast<std::size_t>(tiles), batch.no_totals());
-    const std::vector<int32_t> slots = all_slots(tile_queries);
     parallel_for(tiles, plan.threads, [&](int64_t t) {
         ScanTile& tile = thread_tile();
         SearchTotals& totals = per_tile[static_cast<std::size_t>(t)];
@@ -121,9 +118,10 @@ SearchTotals search(const IndexView& view, const SearchPlan& plan, const float* 
             for (int64_t slot = 0; slot < count; slot++)
                 std::copy_n(batch.probes.begin() + order[slot] * probe_count, probe_count,
                             probes.begin() + slot * probe_count);
+            tile.add_centroids(view, batch.scan, queries, query_stride, order, probes.data(), plan.probe_count);
             totals.scanned = scan_lists(view, batch.scan, tile, probes.data(), plan.probe_count);
         } else {
-            scan_rows(view, batch.scan, tile, slots.data(), count, 0, view.rows, 0);
+            scan_rows(view, batch.scan, tile, all_slots(count), 0, view.rows, 0);
             totals.scanned = count * view.rows;
         }
         batch.finish(tile, first, totals);

@@ -12,7 +12,7 @@ namespace adanns {
 struct SearchPlan {
     int64_t k = 0;
     int scan_dims = 0;
-    bool coded = false;    // scan the int8 codes instead of the planes
+    ScanKind scan = ScanKind::planes;
     int probe_count = 0;   // lists per query; 0 scans all rows
     int routing_dims = 0;  // prefix of the centroids that is compared
     std::vector<RerankStage> stages;
