@@ -143,8 +143,9 @@ def test_logits_share_memory_from_step_to_step_but_no_gradient_does(tied: bool) 
     for which in (0, 2, 1, 1):
         assert torch.equal(gradient(which, values[which]), alone[which])
     # A graph kept beyond the next forward pass has lost its logits, and torch says so.
-    for one, target in zip(inputs, targets, strict=True):
-        loss(one, target)
+    later = [loss(one, target) for one, target in zip(inputs, targets, strict=True)]
+    for which in range(3):
+        assert torch.equal(gradient(which, later[which]), alone[which])
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         [gradient(which, value) for which, value in enumerate(values)]
     assert torch.equal(copy.deepcopy(loss)(inputs[0], targets[0]), loss(inputs[0], targets[0]))
