@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,8 @@ def data_set(
         require_space(folder, sum(map(_bytes_to_come, tasks)), f"{recipe.name} with {len(tasks)} models")
         with overall.stage(STAGE) as progress:
             parts = parts_of(progress, STAGE, len(tasks))
-            in_threads(_make_one, [(*both, workers) for both in zip(tasks, parts, strict=True)], workers)
+            calls = [partial(_make_one, one, part, workers) for one, part in zip(tasks, parts, strict=True)]
+            in_threads(calls, workers)
         for side in ("database", "query"):
             with whole(folder / f"{side}_labels.npy") as file:
                 np.save(file, read_side(images, side)[1])
@@ -57,13 +59,11 @@ def data_set(
         texts = {"metric": "cosine", **about, **{name: facts.as_text(value) for name, value in known.items()}}
         (folder / "about.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False), encoding="utf-8")
 
-    def add(work: tuple[int, ProgressCallback]) -> None:
-        dims, progress = work
-
+    def add(dims: int, progress: ProgressCallback) -> None:
         def make_twin(twin: Path) -> None:
             twin_task = task(twin, (dims,), len(missing))
             require_space(twin, _bytes_to_come(twin_task), f"a rigid model at {dims} dims")
-            _make_one((twin_task, progress, workers))
+            _make_one(twin_task, progress, workers)
 
         made_once(f"{recipe.cache_name}/rigid-{dims}", make_twin)
 
@@ -71,7 +71,8 @@ def data_set(
     missing = [dims for dims in rigid_dims if not (folder / f"rigid-{dims}").is_dir()]
     if missing:
         with overall.stage(STAGE) as progress:
-            in_threads(add, list(zip(missing, parts_of(progress, STAGE, len(missing)), strict=True)), workers)
+            parts = parts_of(progress, STAGE, len(missing))
+            in_threads([partial(add, dims, part) for dims, part in zip(missing, parts, strict=True)], workers)
     return folder
 
 
@@ -82,9 +83,8 @@ def _bytes_to_come(task: ModelTask) -> int:
     return 2 * task.ladder[-1] * sum(rows)
 
 
-def _make_one(work: tuple[ModelTask, ProgressCallback, int]) -> None:
-    """Make a model, in a process of its own if there are to be several."""
-    task, progress, workers = work
+def _make_one(task: ModelTask, progress: ProgressCallback, workers: int) -> None:
+    """Make a model, in a process of its own if there may be several."""
     from benchmarks.prepare.models import make_model
 
     if workers == 1:

@@ -28,9 +28,11 @@ def add(folder: Path, **facts: Any) -> None:
 
 
 def as_text(value: Any) -> str:
-    """A fact for people: lists with commas, dicts with semicolons, numbers to a tenth."""
+    """A fact for people: lists with commas, dicts with semicolons, numbers rounded."""
     if isinstance(value, dict):
         return "; ".join(f"{name} {as_text(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(as_text, value))
-    return f"{value:.1f}" if isinstance(value, float) and abs(value) >= 1.0 else str(value)
+    if isinstance(value, float):
+        return f"{value:.1f}" if abs(value) >= 1.0 else f"{value:.3g}"
+    return str(value)

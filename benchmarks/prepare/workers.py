@@ -60,14 +60,14 @@ def _run(function: Callable[[Any, ProgressCallback], None], task: Any, share: An
     function(task, step)
 
 
-def in_threads(function: Callable[[Task], None], tasks: Sequence[Task], workers: int) -> None:
-    """Call the function with every task, `workers` at once; after an error no further one is begun."""
+def in_threads(calls: Sequence[Callable[[], None]], workers: int) -> None:
+    """Make the calls, `workers` at once; after an error no further one is begun."""
     if workers == 1:
-        for task in tasks:
-            function(task)
+        for call in calls:
+            call()
         return
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(function, task) for task in tasks]
+        futures = [pool.submit(call) for call in calls]
         try:
             for future in as_completed(futures):
                 future.result()
