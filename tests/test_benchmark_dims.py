@@ -69,4 +69,5 @@ def test_tiny_run_writes_table_csv_and_figure(tmp_path: Path) -> None:
     assert top1["MRL", 32] == top1["rigid model, truncated", 32] == top1["SVD", 32] == top1["random features", 32]
     assert top1["one model per size", 8] == top1["rigid model, truncated", 8] < top1["SVD", 8]
     assert f"{100 * top1['MRL', 4]:.2f}" in done.stdout
+    assert str(tmp_path) not in (output / "results.json").read_text()
     assert (output / "top1_by_dims.png").stat().st_size > 10_000
