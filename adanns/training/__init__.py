@@ -1,1 +1,1 @@
-"""What is learnt from the data before an index is laid out: clusters."""
+"""What is learnt from the data before an index is laid out: clusters, rotations, codebooks."""
