@@ -127,7 +127,7 @@ def queries_of(count: int = 9) -> Array:
     return np.random.default_rng(count).standard_normal((count, LADDER[-1])).astype(np.float32)
 
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "flat": {},
     "unrotated": {"rotated": False},
     "lists": {"lists": 7},
@@ -184,8 +184,7 @@ def test_the_first_stage_ranks_by_stored_rows_and_not_by_codes() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_results_do_not_depend_on_threads_or_batches(kind: str, bits: int) -> None:
     case = Case("cosine", bits, **KINDS[kind])
-    for planes in ([], None):
-        view = case.make_view(**({} if planes is None else {"planes": planes}))
+    for view in (case.view, case.make_view(planes=[])):
         queries, stages = queries_of(70), [(24, 40)]
         whole = case.search(queries, 10, 24, stages, view=view)
         for threads in (2, 5):

@@ -85,9 +85,10 @@ Array<float> table_keys(const Array<uint8_t>& blocks, int bits, int bytes, const
     std::vector<const uint8_t*> each;
     for (py::ssize_t q = 0; q < tables.shape(0); q++) each.push_back(tables.data() + q * needed);
     Array<float> keys({static_cast<int64_t>(tables.shape(0)), rows});
+    const uint8_t* end = blocks.data() + blocks.size();
     (bits == 8 ? kernels().byte_keys : kernels().nibble_keys)(
-        blocks.data(), blocks.shape(1) * kBlockRows, blocks.shape(0), bytes, each.data(), static_cast<int>(each.size()),
-        which, ones.data(), zeros.data(), terms.data(), keys.mutable_data(), rows);
+        {blocks.data(), blocks.shape(1) * kBlockRows, blocks.shape(0), end, bytes, terms.data()},
+        {each.data(), static_cast<int>(each.size()), ones.data(), zeros.data(), keys.mutable_data(), rows}, which);
     return keys;
 }
 

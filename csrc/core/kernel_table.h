@@ -25,6 +25,26 @@ constexpr int kMaxQueryTile = 8;   // queries one call of a scan kernel may take
 constexpr int kMaxSegments = 256;  // of a table code: as many entries of at most 255 add up to less than 2^16
 constexpr int kEncodeRows = 64;    // rows one call of nearest_entries encodes
 
+// Blocks of table codes, [block][byte][16 rows], each byte one 8-bit code or two 4-bit ones, the first in the low
+// nibble.
+struct TableBlocks {
+    const uint8_t* first;
+    int64_t stride, count;  // bytes from block to block; blocks
+    const uint8_t* end;  // of the blocks that this call and those to follow read in order, so that they are prefetched
+    int bytes;           // of each row that are read, those of the prefix
+    const float* terms;  // per row
+};
+
+// Queries against them. Tables of byte codes are uint8 [byte][256 entries]; of nibble codes [group of 4 bytes]
+// [low or high nibble][byte of the group][16 entries], zero where the prefix has no code.
+struct TableQueries {
+    const uint8_t* const* tables;
+    int count;
+    const float *m, *c;
+    float* keys;
+    int64_t keys_stride;
+};
+
 struct KernelTable {
     const char* isa;
 
@@ -56,15 +76,8 @@ struct KernelTable {
                        const float* terms, float* keys, int64_t keys_stride);
 
     // Keys of whole blocks of table codes for several queries: the sum of the table entries that a row's codes name is
-    // exact (below 2^16: at most kMaxSegments codes a row), then the key form is applied.
-    // blocks: [block][byte][16 rows], block_bytes from block to block; `bytes` of each row are read, those of the
-    // prefix.
-    //   byte codes: one code a byte; a query's tables are uint8 [byte][256 entries];
-    //   nibble codes: two codes a byte, the first in the low nibble; a query's tables are uint8 [group of 4 bytes]
-    //   [low or high nibble][byte of the group][16 entries], zero where the prefix has no code.
-    using TableKeys = void (*)(const uint8_t* blocks, int64_t block_bytes, int64_t block_count, int bytes,
-                               const uint8_t* const* tables, int query_count, KeyForm form, const float* m,
-                               const float* c, const float* terms, float* keys, int64_t keys_stride);
+    // exact, then the key form is applied.
+    using TableKeys = void (*)(const TableBlocks& blocks, const TableQueries& queries, KeyForm form);
     TableKeys nibble_keys, byte_keys;
 
     // Writes (key, first_row + i) for every keys[i] < threshold, in order; returns how many. The outputs have room for

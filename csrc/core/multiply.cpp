@@ -26,16 +26,22 @@ std::vector<float> column_blocks(const float* values, int64_t dims, int64_t colu
     return out;
 }
 
+void multiply_blocks(const float* rows, int64_t row_count, const std::vector<float>& blocks, int dims, int columns,
+                     float* out) {
+    const int64_t pass_blocks = std::max<int64_t>(2, kMatrixBytes / (int64_t{dims} * kBlockRows * 4) / 2 * 2);
+    const auto step = static_cast<int>(std::min<int64_t>(columns, pass_blocks * kBlockRows));
+    for (int column = 0; column < columns; column += step)
+        kernels().multiply_rows(rows, dims, row_count, blocks.data() + int64_t{column} * dims, dims,
+                                std::min(step, columns - column), out + column, columns);
+}
+
 void multiply(const float* rows, int64_t row_count, int dims, const float* matrix, int columns, int threads,
               float* out) {
     const std::vector<float> blocks = column_blocks(matrix, dims, columns, columns, 1);
-    const int64_t pass_blocks = std::max<int64_t>(2, kMatrixBytes / (int64_t{dims} * kBlockRows * 4) / 2 * 2);
-    const auto step = static_cast<int>(std::min<int64_t>(columns, pass_blocks * kBlockRows));
     parallel_for((row_count + kRowsPerTask - 1) / kRowsPerTask, threads, [&](int64_t task) {
-        const int64_t first = task * kRowsPerTask, some = std::min(kRowsPerTask, row_count - first);
-        for (int column = 0; column < columns; column += step)
-            kernels().multiply_rows(rows + first * dims, dims, some, blocks.data() + int64_t{column} * dims, dims,
-                                    std::min(step, columns - column), out + first * columns + column, columns);
+        const int64_t first = task * kRowsPerTask;
+        multiply_blocks(rows + first * dims, std::min(kRowsPerTask, row_count - first), blocks, dims, columns,
+                        out + first * columns);
     });
 }
 

@@ -11,6 +11,10 @@ namespace adanns {
 std::vector<float> column_blocks(const float* values, int64_t dims, int64_t columns, int64_t dim_stride,
                                  int64_t column_stride);
 
+// out[r][c] = rows[r] . column c of a matrix in such blocks, by a single thread; each sum runs over dims in order.
+void multiply_blocks(const float* rows, int64_t row_count, const std::vector<float>& blocks, int dims, int columns,
+                     float* out);
+
 // out (row_count, columns) = rows (row_count, dims) . matrix (dims, columns), all row-major and contiguous; each sum
 // runs over dims in order.
 void multiply(const float* rows, int64_t row_count, int dims, const float* matrix, int columns, int threads,

@@ -125,8 +125,8 @@ RerankPlan::RerankPlan(const IndexView& view, int scan_dims, ScanKind scan, cons
     }
 }
 
-int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, Shortlist& shortlist, int64_t k,
-               float* distances, int64_t* ids, int64_t* rescored) {
+int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, const float* rotated,
+               Shortlist& shortlist, int64_t k, float* distances, int64_t* ids, int64_t* rescored) {
     static thread_local Candidates candidates;
     static thread_local std::vector<float> folded;
     shortlist.cut();
@@ -136,7 +136,8 @@ int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query
     if (plan.steps.empty()) return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
 
     if (view.planes.empty()) {  // codes are all there is: what is returned is measured on them, not on rounded tables
-        table_keys_of(view, plan.scan_dims, query, candidates.rows.data(), candidates.count, candidates.keys.data());
+        table_keys_of(view, plan.scan_dims, query, rotated, candidates.rows.data(), candidates.count,
+                      candidates.keys.data());
         rescored[0] += candidates.count;
         return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
     }

@@ -31,9 +31,10 @@ struct RerankPlan {
     DimRange scanned;  // the scan's own prefix, read again where only its codes were
 };
 
+// `rotated` is the query as the scan's tables were made from it, where codes are all there is (else not read).
 // Reads `shortlist`, writes k distances and ids (padded with +inf and -1), adds to rescored[step] the candidates each
 // step read. Returns how many results are real.
-int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, Shortlist& shortlist, int64_t k,
-               float* distances, int64_t* ids, int64_t* rescored);
+int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, const float* rotated,
+               Shortlist& shortlist, int64_t k, float* distances, int64_t* ids, int64_t* rescored);
 
 }  // namespace adanns

@@ -44,6 +44,8 @@ QueryTile query_tile(const ScanPlan& plan, const ScanTile& tile, const std::vect
     return queries;
 }
 
+int64_t blocks_of(int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
+
 // Blocks of the codes that a plan scans.
 struct Blocks {
     const uint8_t* first = nullptr;
@@ -71,8 +73,10 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
     const bool ratios = plan.kind != ScanKind::planes && plan.form == KeyForm::multiply;
     if (ratios) tile.ratios.resize(static_cast<std::size_t>(stride));
 
+    const uint8_t* codes_end = Blocks(view, plan, first_block + blocks_of(end - begin)).first;
+
     for (int64_t row = begin; row < end; row += stride) {
-        const int64_t rows = std::min(stride, end - row), block_count = (rows + kBlockRows - 1) / kBlockRows;
+        const int64_t rows = std::min(stride, end - row), block_count = blocks_of(rows);
         const Blocks blocks(view, plan, first_block + (row - begin) / kBlockRows);
         const float* terms = all_terms == nullptr ? nullptr : all_terms + row;
         if (ratios) {
@@ -97,8 +101,9 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
                     break;
                 case ScanKind::tables:
                     const auto kernel = view.table_code->bits == 8 ? kernels().byte_keys : kernels().nibble_keys;
-                    kernel(blocks.first, blocks.bytes, block_count, code_bytes(*view.table_code, plan.segments),
-                           queries.codes, queries.count, plan.form, queries.m, queries.c, terms, keys, stride);
+                    kernel({blocks.first, blocks.bytes, block_count, codes_end,
+                            code_bytes(*view.table_code, plan.segments), terms},
+                           {queries.codes, queries.count, queries.m, queries.c, keys, stride}, plan.form);
                     break;
             }
             for (int q = 0; q < queries.count; q++)

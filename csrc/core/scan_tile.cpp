@@ -46,9 +46,11 @@ void ScanTile::prepare(const IndexView& view, const ScanPlan& plan, const float*
     c.resize(size);
     if (shortlists.size() < size) shortlists.resize(size);
     for (std::size_t slot = 0; slot < size; slot++) shortlists[slot].reset(plan.keep);
+    rotated.clear();
     if (plan.kind != ScanKind::planes) codes.resize(size * static_cast<std::size_t>(plan.query_bytes));
     if (plan.kind == ScanKind::tables) {
-        table_queries(*view.table_code, view.metric, plan.segments, queries, query_stride, order, count, tables,
+        rotated.resize(size * static_cast<std::size_t>(rotated_dims(*view.table_code, plan.segments)));
+        table_queries(*view.table_code, view.metric, plan.segments, queries, query_stride, order, count, rotated.data(),
                       codes.data(), m.data(), c.data());
         return;
     }
@@ -67,6 +69,11 @@ void ScanTile::prepare(const IndexView& view, const ScanPlan& plan, const float*
             c[at] = m[at] * fold_query(plan.range, query, folded.data() + slot * floats);
         }
     }
+}
+
+const float* ScanTile::rotated_query(int64_t slot) const {
+    const int64_t dims = count > 0 ? static_cast<int64_t>(rotated.size()) / count : 0;
+    return dims > 0 ? rotated.data() + slot * dims : nullptr;
 }
 
 void ScanTile::add_centroids(const IndexView& view, const ScanPlan& plan, const float* queries, int64_t query_stride,

@@ -35,15 +35,17 @@ struct ScanTile {
     void add_centroids(const IndexView& view, const ScanPlan& plan, const float* queries, int64_t query_stride,
                        const int64_t* order, const int32_t* probes, int probe_count);
 
+    // What the query's tables were made from; nullptr for other scans.
+    const float* rotated_query(int64_t slot) const;
+
     int64_t count = 0;
-    std::vector<float> folded, m, c, list_dots;
+    std::vector<float> folded, rotated, m, c, list_dots;
     std::vector<uint8_t> codes;
     std::vector<Shortlist> shortlists;
 
     // Scratch of scan_rows.
     std::vector<float> keys, ratios, group_folded;
     std::vector<uint8_t> group_codes;
-    TableScratch tables;
 };
 
 }  // namespace adanns

@@ -30,9 +30,10 @@ struct Batch {
     void finish(ScanTile& tile, int64_t first, SearchTotals& totals) const {
         for (int64_t slot = 0; slot < tile.count; slot++) {
             const int64_t q = order[static_cast<std::size_t>(first + slot)];
-            output.counts[q] = static_cast<int32_t>(adanns::rerank(
-                view, rerank, queries + q * query_stride, tile.shortlists[static_cast<std::size_t>(slot)], plan.k,
-                output.distances + q * plan.k, output.ids + q * plan.k, totals.rescored.data()));
+            output.counts[q] = static_cast<int32_t>(
+                adanns::rerank(view, rerank, queries + q * query_stride, tile.rotated_query(slot),
+                               tile.shortlists[static_cast<std::size_t>(slot)], plan.k, output.distances + q * plan.k,
+                               output.ids + q * plan.k, totals.rescored.data()));
         }
     }
 };

@@ -53,15 +53,19 @@ void sum_segments(const float* rows, int64_t row_count, const uint8_t* codes, Sp
     const int64_t entries = int64_t{1} << bits, dims = segment_ends.back();
     std::fill(sums, sums + dims * entries, 0.0f);
     std::fill(counts, counts + segments * entries, int64_t{0});
-    parallel_for(segments, threads, [&](int64_t segment) {  // each adds its rows in order
-        const int64_t begin = segment > 0 ? segment_ends[static_cast<std::size_t>(segment - 1)] : 0;
-        const int64_t width = segment_ends[static_cast<std::size_t>(segment)] - begin;
-        float* own_sums = sums + begin * entries;
-        int64_t* own_counts = counts + segment * entries;
+    const int64_t parts = std::min<int64_t>(threads, segments), share = divide_up(segments, parts);
+    parallel_for(parts, threads, [&](int64_t part) {  // each owns some segments and adds their rows in order
+        const int64_t first = part * share, last = std::min(segments, first + share);
         for (int64_t row = 0; row < row_count; row++) {
-            const int64_t entry = codes[row * segments + segment];
-            own_counts[entry]++;
-            for (int64_t dim = 0; dim < width; dim++) own_sums[entry * width + dim] += rows[row * dims + begin + dim];
+            const float* from = rows + row * dims;
+            for (int64_t segment = first; segment < last; segment++) {
+                const int64_t begin = segment > 0 ? segment_ends[static_cast<std::size_t>(segment - 1)] : 0;
+                const int64_t width = segment_ends[static_cast<std::size_t>(segment)] - begin;
+                const int64_t entry = codes[row * segments + segment];
+                float* to = sums + begin * entries + entry * width;
+                counts[segment * entries + entry]++;
+                for (int64_t dim = 0; dim < width; dim++) to[dim] += from[begin + dim];
+            }
         }
     });
 }

@@ -3,28 +3,21 @@
 #include <algorithm>
 #include <limits>
 
+#include "multiply.h"
+
 namespace adanns {
 namespace {
 
-// tables: [query][segment][entry] of `count` queries, code.dims apart.
-void float_tables(const TableCodeView& code, int segments, const float* queries, int64_t count, TableScratch& scratch) {
-    const KernelTable& table = kernels();
-    const int entries = code.entries(), rotated_dims = code.segment_ends[static_cast<std::size_t>(segments - 1)];
-    const float* rotated = queries;
-    int64_t stride = code.dims;
-    if (!code.rotation.empty()) {
-        stride = rotated_dims;
-        scratch.rotated.resize(static_cast<std::size_t>(count * stride));
-        table.multiply_rows(queries, code.dims, count, code.rotation.data(), code.dims, rotated_dims,
-                            scratch.rotated.data(), stride);
-        rotated = scratch.rotated.data();
-    }
-    const int64_t per_query = int64_t{segments} * entries;
-    scratch.tables.resize(static_cast<std::size_t>(count * per_query));
+// tables: [query][segment][entry].
+void float_tables(const TableCodeView& code, int segments, const float* rotated, int64_t count,
+                  std::vector<float>& tables) {
+    const int entries = code.entries();
+    const int64_t stride = rotated_dims(code, segments), per_query = int64_t{segments} * entries;
+    tables.resize(static_cast<std::size_t>(count * per_query));
     for (int segment = 0, begin = 0; segment < segments; segment++) {
         const int end = code.segment_ends[static_cast<std::size_t>(segment)];
-        table.multiply_rows(rotated + begin, stride, count, code.codebooks.data() + int64_t{begin} * entries,
-                            end - begin, entries, scratch.tables.data() + int64_t{segment} * entries, per_query);
+        kernels().multiply_rows(rotated + begin, stride, count, code.codebooks.data() + int64_t{begin} * entries,
+                                end - begin, entries, tables.data() + int64_t{segment} * entries, per_query);
         begin = end;
     }
 }
@@ -58,18 +51,27 @@ int64_t table_bytes(const TableCodeView& code, int segments) {
 }
 
 void table_queries(const TableCodeView& code, Metric metric, int segments, const float* queries, int64_t query_stride,
-                   const int64_t* order, int64_t count, TableScratch& scratch, uint8_t* tables, float* m, float* c) {
-    const int entries = code.entries();
+                   const int64_t* order, int64_t count, float* rotated, uint8_t* tables, float* m, float* c) {
+    static thread_local std::vector<float> prefixes, exact;
+    const int entries = code.entries(), dims = rotated_dims(code, segments);
     const int64_t bytes = table_bytes(code, segments);
-    scratch.queries.resize(static_cast<std::size_t>(kMaxQueryTile * code.dims));
+    const auto copy_prefixes = [&](int prefix_dims, float* to) {
+        for (int64_t q = 0; q < count; q++)
+            std::copy_n(queries + order[q] * query_stride, prefix_dims, to + q * prefix_dims);
+    };
+    if (code.rotation.empty()) {
+        copy_prefixes(dims, rotated);
+    } else {
+        prefixes.resize(static_cast<std::size_t>(count * code.dims));
+        copy_prefixes(code.dims, prefixes.data());
+        multiply_blocks(prefixes.data(), count, code.rotation, code.dims, dims, rotated);
+    }
     for (int64_t first = 0; first < count; first += kMaxQueryTile) {
         const int64_t some = std::min<int64_t>(kMaxQueryTile, count - first);
-        for (int64_t q = 0; q < some; q++)
-            std::copy_n(queries + order[first + q] * query_stride, code.dims, scratch.queries.begin() + q * code.dims);
-        float_tables(code, segments, scratch.queries.data(), some, scratch);
+        float_tables(code, segments, rotated + first * dims, some, exact);
         for (int64_t q = 0; q < some; q++) {
             float step, bias;
-            kernels().round_tables(scratch.tables.data() + q * segments * entries, segments, entries,
+            kernels().round_tables(exact.data() + q * segments * entries, segments, entries,
                                    tables + (first + q) * bytes, &step, &bias);
             m[first + q] = key_multiplier(metric) * step;
             c[first + q] = key_multiplier(metric) * bias;
@@ -88,14 +90,14 @@ void centroid_dots(const TableCodeView& code, int prefix_dims, const float* quer
                              padded.data(), padded_dims, dots);
 }
 
-void table_keys_of(const IndexView& view, int prefix_dims, const float* query, const uint32_t* rows, int64_t count,
-                   float* keys) {
-    static thread_local TableScratch scratch;
+void table_keys_of(const IndexView& view, int prefix_dims, const float* query, const float* rotated,
+                   const uint32_t* rows, int64_t count, float* keys) {
+    static thread_local std::vector<float> tables;
     static thread_local std::vector<int32_t> lists;
     static thread_local std::vector<float> list_dots;
     const TableCodeView& code = *view.table_code;
     const int segments = code.segments_of(prefix_dims);
-    float_tables(code, segments, query, 1, scratch);
+    float_tables(code, segments, rotated, 1, tables);
     lists.assign(static_cast<std::size_t>(count), 0);
     if (view.lists)
         for (int64_t i = 0; i < count; i++) {
@@ -111,7 +113,7 @@ void table_keys_of(const IndexView& view, int prefix_dims, const float* query, c
     for (int64_t i = 0; i < count; i++) {
         const auto at = static_cast<std::size_t>(i);
         const uint8_t* codes = codes_of(view, rows[i], lists[at]);
-        float key = m * (table_sum(code, segments, scratch.tables.data(), codes) + list_dots[at]);
+        float key = m * (table_sum(code, segments, tables.data(), codes) + list_dots[at]);
         if (view.metric == Metric::l2) key += view.terms.at(prefix_dims)[rows[i]];
         if (view.metric == Metric::cosine && prefix_dims != code.dims) {
             float ratio;

@@ -22,7 +22,10 @@ struct Products {
 
 template <int Rows, int Blocks>
 ADANNS_INLINE Products<Rows, Blocks> block_products(const float* rows, int64_t stride, const float* blocks, int dims) {
-    Products<Rows, Blocks> products = {};
+    Products<Rows, Blocks> products;
+    for (int r = 0; r < Rows; r++)
+        for (int b = 0; b < Blocks; b++)
+            for (int v = 0; v < kBlockVectors; v++) products.sums[r][b][v] = VecF{};
     for (int dim = 0; dim < dims; dim++) {
         VecF column[Blocks][kBlockVectors];
         for (int b = 0; b < Blocks; b++)
@@ -50,26 +53,28 @@ ADANNS_INLINE void multiply_tile(const float* rows, int64_t stride, const float*
     }
 }
 
-template <int Rows>
+// A single row has as many sums under way as a tile of rows; what is left over goes in tiles of half as many blocks.
+template <int Rows, int Blocks>
 ADANNS_INLINE void multiply_row_tile(const float* rows, int64_t stride, const float* blocks, int dims, int columns,
                                      float* out, int64_t out_stride) {
     int first = 0;
-    for (; first + 16 * (kProductBlocks - 1) < columns; first += 16 * kProductBlocks)
-        multiply_tile<Rows, kProductBlocks>(rows, stride, blocks + (int64_t)first * dims, dims, columns - first,
+    for (; first + 16 * (Blocks - 1) < columns; first += 16 * Blocks)
+        multiply_tile<Rows, Blocks>(rows, stride, blocks + (int64_t)first * dims, dims, columns - first, out + first,
+                                    out_stride);
+    if constexpr (Blocks > 1)
+        multiply_row_tile<Rows, Blocks / 2>(rows, stride, blocks + (int64_t)first * dims, dims, columns - first,
                                             out + first, out_stride);
-    for (; first < columns; first += 16)
-        multiply_tile<Rows, 1>(rows, stride, blocks + (int64_t)first * dims, dims, columns - first, out + first,
-                               out_stride);
 }
 
 void multiply_rows(const float* rows, int64_t stride, int64_t row_count, const float* blocks, int dims, int columns,
                    float* out, int64_t out_stride) {
     int64_t r = 0;
     for (; r + kProductRows <= row_count; r += kProductRows)
-        multiply_row_tile<kProductRows>(rows + r * stride, stride, blocks, dims, columns, out + r * out_stride,
-                                        out_stride);
+        multiply_row_tile<kProductRows, kProductBlocks>(rows + r * stride, stride, blocks, dims, columns,
+                                                        out + r * out_stride, out_stride);
     for (; r < row_count; r++)
-        multiply_row_tile<1>(rows + r * stride, stride, blocks, dims, columns, out + r * out_stride, out_stride);
+        multiply_row_tile<1, 8 * kProductBlocks / 2>(rows + r * stride, stride, blocks, dims, columns,
+                                                     out + r * out_stride, out_stride);
 }
 
 }  // namespace

@@ -12,36 +12,48 @@ typedef uint8_t VecU8 __attribute__((vector_size(kLanes)));
 
 ADANNS_INLINE VecU8 to_bytes(VecI v) { return __builtin_convertvector(v, VecU8); }
 
+// Entries and vectors of rows at once: as many keys as hide each other's latency and stay in registers.
+#if defined(ADANNS_512)
+constexpr int kEntriesAtOnce = 4, kRowVectors = 4;
+#else
+constexpr int kEntriesAtOnce = 4, kRowVectors = 2;
+#endif
+
+// The nearest entry of one segment to kRowVectors vectors of rows.
+ADANNS_INLINE void nearest_entry(const float* rows, int width, const float* codebook, const float* half_norms,
+                                 int entries, uint8_t* codes) {
+    VecF least[kRowVectors];
+    VecI nearest[kRowVectors];
+    for (int v = 0; v < kRowVectors; v++) {
+        least[v] = splat(__builtin_inff());
+        nearest[v] = VecI{};
+    }
+    for (int first = 0; first < entries; first += kEntriesAtOnce) {
+        const float* entry = codebook + first * width;
+        VecF keys[kEntriesAtOnce][kRowVectors];
+        for (int j = 0; j < kEntriesAtOnce; j++)
+            for (int v = 0; v < kRowVectors; v++) keys[j][v] = splat(half_norms[first + j]);
+        for (int d = 0; d < width; d++)
+            for (int v = 0; v < kRowVectors; v++) {
+                const VecF row = load(rows + d * kEncodeRows + v * kLanes);
+                for (int j = 0; j < kEntriesAtOnce; j++) keys[j][v] -= row * splat(entry[j * width + d]);
+            }
+        for (int j = 0; j < kEntriesAtOnce; j++)
+            for (int v = 0; v < kRowVectors; v++) {
+                nearest[v] = keys[j][v] < least[v] ? splat_int(first + j) : nearest[v];
+                least[v] = smaller(keys[j][v], least[v]);
+            }
+    }
+    for (int v = 0; v < kRowVectors; v++) store_as(codes + v * kLanes, to_bytes(nearest[v]));
+}
+
 void nearest_entries(const float* rows_by_dim, const float* codebooks, const float* half_norms,
                      const int32_t* segment_ends, int segments, int entries, uint8_t* codes) {
-    constexpr int kVectors = 4;  // of rows at once: their keys hide each other's latency
     for (int s = 0, begin = 0; s < segments; begin = segment_ends[s++]) {
         const int width = segment_ends[s] - begin;
         const float* rows = rows_by_dim + (int64_t)begin * kEncodeRows;
-        for (int first = 0; first < kEncodeRows; first += kVectors * kLanes) {
-            VecF least[kVectors];
-            VecI nearest[kVectors], number = {};
-            for (int v = 0; v < kVectors; v++) {
-                least[v] = splat(__builtin_inff());
-                nearest[v] = number;
-            }
-            const float* entry = codebooks;
-            for (int j = 0; j < entries; j++, entry += width, number += 1) {
-                VecF keys[kVectors];
-                for (int v = 0; v < kVectors; v++) keys[v] = splat(half_norms[j]);
-                for (int d = 0; d < width; d++) {
-                    const VecF value = splat(entry[d]);
-                    for (int v = 0; v < kVectors; v++)
-                        keys[v] -= load(rows + d * kEncodeRows + first + v * kLanes) * value;
-                }
-                for (int v = 0; v < kVectors; v++) {
-                    nearest[v] = keys[v] < least[v] ? number : nearest[v];
-                    least[v] = smaller(keys[v], least[v]);
-                }
-            }
-            for (int v = 0; v < kVectors; v++)
-                store_as(codes + s * kEncodeRows + first + v * kLanes, to_bytes(nearest[v]));
-        }
+        for (int first = 0; first < kEncodeRows; first += kRowVectors * kLanes)
+            nearest_entry(rows + first, width, codebooks, half_norms, entries, codes + s * kEncodeRows + first);
         codebooks += (int64_t)entries * width;
         half_norms += entries;
     }
