@@ -2,15 +2,12 @@
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 
@@ -24,9 +21,9 @@ from adanns.adaptive_classification import (
     oracle,
     predict_rungs,
 )
-from benchmarks import machine, plots, reference
-from benchmarks.data import load, short_name
-from benchmarks.figures import Figure, Panel, Series
+from benchmarks import machine, plots, reference, results
+from benchmarks.data import load, short_name, shown_source
+from benchmarks.figures import Figure, Panel, Series, marked_name
 from benchmarks.table import aligned
 
 CASCADE, GREEDY, SINGLE, VOTE, ORACLE = (
@@ -81,15 +78,12 @@ def run(options: argparse.Namespace) -> int:
     points, equal = measure(predictions.of(learnt), labels[learnt], predictions.of(other), labels[other])
     print(report(points, equal))
     content = {
-        "benchmark": "cascade",
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine.describe(),
+        **results.heading("cascade"),
         "dataset": {
             "name": short_name(dataset),
             "classes": classifier.classes,
             "ladder": list(classifier.ladder),
-            # Where somebody's own arrays lie is no business of a results file.
-            "source": "arrays in a folder" if dataset.name.startswith("npy:") else dataset.source,
+            "source": shown_source(dataset),
             "synthetic": dataset.synthetic,
         },
         "options": {"rows_learnt_from": len(learnt), "rows": len(other), "seed": options.seed},
@@ -181,7 +175,7 @@ def write(content: dict[str, Any], folder: Path) -> list[Path]:
     """results.json, results.csv and cascade.png; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("results.json", "results.csv", "cascade.png")]
-    paths[0].write_text(json.dumps(content, indent=1) + "\n")
+    results.write_content(content, paths[0])
     with paths[1].open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         names = ("method", "max_dims", "expected_dims", "multiplied_dims", "top1")
@@ -191,9 +185,7 @@ def write(content: dict[str, Any], folder: Path) -> list[Path]:
             writer.writerow(
                 (*values, *(" ".join(f"{x:.6g}" for x in point[name]) for name in ("ladder", "thresholds")))
             )
-    canvas = plots.draw(figure(content))
-    canvas.savefig(paths[2], dpi=plots.DOTS_PER_INCH)
-    plt.close(canvas)
+    plots.save(figure(content), paths[2])
     return paths
 
 
@@ -214,9 +206,8 @@ def figure(content: dict[str, Any]) -> Figure:
     published = {GREEDY: reference.adaptive_classification()} | {
         {"MRL": SINGLE}.get(name, name): values for name, values in reference.linear_top1_by_dims().items()
     }
-    made_up = ", SYNTHETIC vectors" if data["synthetic"] else ""
     caption = (
-        f"{data['name']}{made_up}: {data['classes']:,} classes, thresholds learnt from "
+        f"{marked_name(data)}: {data['classes']:,} classes, thresholds learnt from "
         f"{content['options']['rows_learnt_from']:,} rows, measured on {content['options']['rows']:,} others. A row's "
         "dims are those of the rung that answered, as the paper counts: the longest prefix read. The oracle stops at "
         "the first rung that is right."

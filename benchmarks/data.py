@@ -72,7 +72,6 @@ class Workload:
 
     def describe(self) -> Mapping[str, Any]:
         """What a reader of the results needs to know of the data; JSON-able."""
-        is_folder = self.dataset.name.startswith("npy:")
         return {
             "name": self.name,
             "rows": self.rows,
@@ -80,8 +79,7 @@ class Workload:
             "queries": len(self.queries),
             "ladder": list(self.dataset.ladder),
             "metric": self.metric,
-            # Where somebody's own arrays lie is no business of a results file.
-            "source": "arrays in a folder" if is_folder else self.dataset.source,
+            "source": shown_source(self.dataset),
             "licence": self.dataset.licence,
             "exact_all_dims": None if self.exact_ids is None else vars(self.accuracy(self.exact_ids)),
             "synthetic": self.dataset.synthetic,
@@ -94,6 +92,11 @@ def load(name: str) -> datasets.Dataset:
         return datasets.load(name)
     except (datasets.DatasetUnavailableError, OSError, ValueError) as error:
         raise SystemExit(f"--dataset {name}: {error}") from error
+
+
+def shown_source(dataset: datasets.Dataset) -> str:
+    """Where a dataset comes from; where somebody's own arrays lie is no business of a results file."""
+    return "arrays in a folder" if dataset.name.startswith("npy:") else dataset.source
 
 
 def short_name(dataset: datasets.Dataset) -> str:

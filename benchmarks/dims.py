@@ -2,24 +2,21 @@
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from adanns import datasets
-from benchmarks import machine, plots, reference
-from benchmarks.data import Floats, converted, load, short_name
-from benchmarks.figures import Figure, Panel, Series
+from benchmarks import machine, plots, reference, results
+from benchmarks.data import Floats, converted, load, short_name, shown_source
+from benchmarks.figures import Figure, Panel, Series, marked_name
 from benchmarks.table import aligned
 
 MOST_QUERIES = 5_000
@@ -56,15 +53,12 @@ def run(options: argparse.Namespace) -> int:
     found = list(_measure(dataset, rows, options.seed))
     print(report(found))
     content = {
-        "benchmark": "dims",
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine.describe(),
+        **results.heading("dims"),
         "dataset": {
             "name": short_name(dataset),
             "rows": len(dataset.database),
             "ladder": list(dataset.ladder),
-            # Where somebody's own arrays lie is no business of a results file.
-            "source": "arrays in a folder" if dataset.name.startswith("npy:") else dataset.source,
+            "source": shown_source(dataset),
             "synthetic": dataset.synthetic,
         },
         "options": {"queries": count, "seed": options.seed},
@@ -152,14 +146,12 @@ def write(content: dict[str, Any], folder: Path) -> list[Path]:
     """results.json, results.csv and top1_by_dims.png; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("results.json", "results.csv", "top1_by_dims.png")]
-    paths[0].write_text(json.dumps(content, indent=1) + "\n")
+    results.write_content(content, paths[0])
     with paths[1].open("w", newline="") as file:
         writer = csv.DictWriter(file, ["method", "dims", "top1"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(content["top1"])
-    canvas = plots.draw(figure(content))
-    canvas.savefig(paths[2], dpi=plots.DOTS_PER_INCH)
-    plt.close(canvas)
+    plots.save(figure(content), paths[2])
     return paths
 
 
@@ -174,9 +166,8 @@ def figure(content: dict[str, Any]) -> Figure:
         for method in dict.fromkeys(one["method"] for one in found)
     ]
     published = [Series(name, points) for name, points in reference.top1_by_dims().items()]
-    made_up = ", SYNTHETIC vectors" if data["synthetic"] else ""
     caption = (
-        f"{data['name']}{made_up}: {data['rows']:,} rows, {content['options']['queries']:,} queries, exact search by "
+        f"{marked_name(data)}: {data['rows']:,} rows, {content['options']['queries']:,} queries, exact search by "
         "cosine. One network: trained with the Matryoshka loss; or for all dims alone (rigid), then cut to the first "
         "dims, to random ones, or by SVD; or for that many dims alone."
     )

@@ -1,13 +1,11 @@
 """How close is the engine to what the machine can do? Bandwidth of a scan, time outside the kernels, and k-means."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from statistics import median
 from typing import Any
 
@@ -15,7 +13,7 @@ import faiss
 import numpy as np
 
 import adanns
-from benchmarks import machine
+from benchmarks import machine, results
 from benchmarks.data import Floats, load, short_name
 from benchmarks.table import aligned, number
 
@@ -54,16 +52,14 @@ def run(options: argparse.Namespace) -> int:
         lines.append([figure.name, number(figure.value), figure.unit, *pair, f"{figure.ratio:.2f}"])
     print(aligned(lines))
     content = {
-        "benchmark": "engine",
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine.describe() | {"environment": options.environment, "other_load_cores": other_load.cores},
+        **results.heading("engine", environment=options.environment, other_load_cores=other_load.cores),
         "dataset": {"name": short_name(dataset), "rows": len(prefix), "dims": dataset.database.shape[1]},
         "options": {key: getattr(options, key) for key in ("threads", "rounds", "seed")} | {"clusters": clusters},
         "figures": [asdict(figure) for figure in figures],
     }
     folder = options.output or machine.results_folder(f"engine-{short_name(dataset)}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
+    results.write_content(content, folder / "results.json")
     print(f"\nWritten:\n  {folder / 'results.json'}")
     return 0
 

@@ -1,8 +1,8 @@
 """What is plotted: curves and axes, from a run and from the published figures; drawn by plots.py and by the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks import reference
 from benchmarks.pareto import by_method, front
@@ -116,8 +116,12 @@ def figures(run: Run) -> list[Figure]:
 def describe_data(run: Run) -> str:
     """The dataset in one line."""
     data = run.dataset
-    made_up = ", SYNTHETIC vectors" if data.get("synthetic") else ""
-    return f"{data['name']}{made_up}: {data['rows']:,} x {data['dims']} dims, {data['queries']:,} queries"
+    return f"{marked_name(data)}: {data['rows']:,} x {data['dims']} dims, {data['queries']:,} queries"
+
+
+def marked_name(data: Mapping[str, Any]) -> str:
+    """The name of a run's dataset; vectors that were drawn at random are called so wherever they are plotted."""
+    return f"{data['name']}, SYNTHETIC vectors" if data.get("synthetic") else str(data["name"])
 
 
 def _recall(run: Run) -> Figure:

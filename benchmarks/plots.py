@@ -23,15 +23,19 @@ DOTS_PER_INCH = 140
 
 def draw_all(run: Run, folder: Path) -> list[Path]:
     """Write one PNG per figure; returns their paths."""
-    matplotlib.use("Agg")
     paths = []
     for figure in figures(run):
-        path = folder / f"{figure.key}.png"
-        canvas = draw(figure)
-        canvas.savefig(path, dpi=DOTS_PER_INCH)
-        plt.close(canvas)
-        paths.append(path)
+        paths.append(folder / f"{figure.key}.png")
+        save(figure, paths[-1])
     return paths
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Draw a figure into a PNG file; no display is needed."""
+    matplotlib.use("Agg")
+    canvas = draw(figure)
+    canvas.savefig(path, dpi=DOTS_PER_INCH)
+    plt.close(canvas)
 
 
 def draw(figure: Figure) -> Canvas:

@@ -2,9 +2,13 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from benchmarks import machine
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,23 @@ class Run:
     summary: dict[str, Any]
 
 
+def heading(benchmark: str, **machine_facts: Any) -> dict[str, Any]:
+    """What every file of results begins with: which benchmark, when, and on what."""
+    return {
+        "benchmark": benchmark,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine.describe() | machine_facts,
+    }
+
+
+def write_content(content: Mapping[str, Any], path: Path) -> None:
+    """Write results of any shape as JSON."""
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
 def write_json(run: Run, path: Path) -> None:
     """Write all of a run."""
-    path.write_text(json.dumps(asdict(run), indent=1) + "\n")
+    write_content(asdict(run), path)
 
 
 def read_json(path: Path) -> Run:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 
 from adanns import datasets
@@ -41,9 +40,7 @@ def run(options: argparse.Namespace) -> int:
         methods |= faiss_methods(workload, database, sweep, options.threads)
         measurements += _measured(methods, workload, rounds, together, options)
     finished = results.Run(
-        benchmark="speedup",
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        machine=machine.describe() | {"environment": options.environment, "other_load_cores": other_load.cores},
+        **results.heading("speedup", environment=options.environment, other_load_cores=other_load.cores),
         dataset=dict(workload.describe()),
         options={
             "threads": options.threads,

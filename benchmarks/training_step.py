@@ -1,11 +1,9 @@
 """What does the Matryoshka loss add to a step of training, beside the rigid loss on the same network?"""
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -15,7 +13,7 @@ from torch.nn import functional
 
 from adanns import default_ladder
 from adanns.mrl import MatryoshkaCrossEntropy, MatryoshkaHead, MatryoshkaLoss
-from benchmarks import machine
+from benchmarks import machine, results
 from benchmarks.prepare.image_network import ImageNetwork
 from benchmarks.table import aligned, number
 
@@ -77,14 +75,12 @@ def run(options: argparse.Namespace) -> int:
     lines += [[str(row.width), row.loss, number(row.milliseconds), f"{row.ratio:.3f}"] for row in times]
     print(aligned(lines))
     content = {
-        "benchmark": "training-step",
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine.describe()
-        | {
-            "environment": options.environment,
-            "other_load_cores": other_load.cores,
-            "torch": torch.__version__,
-        },
+        **results.heading(
+            "training-step",
+            environment=options.environment,
+            other_load_cores=other_load.cores,
+            torch=torch.__version__,
+        ),
         "options": {key: getattr(options, key) for key in ("threads", "rounds", "seed", "batch", "dims", "classes")}
         | {"ladder": ladder, "precision": "float32"},
         "network": f"benchmarks.prepare.image_network.ImageNetwork, {PIXELS} x {PIXELS} pixels, AdamW",
@@ -92,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     }
     folder = options.output or machine.results_folder("training-step")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
+    results.write_content(content, folder / "results.json")
     print(f"\nWritten:\n  {folder / 'results.json'}")
     return 0
 
