@@ -45,7 +45,7 @@ class IndexView:
         queries: NDArray[np.float32],
         k: int,
         scan_dims: int,
-        scan: str | bool,
+        scan: str,
         probe_count: int,
         routing_dims: int,
         stages: Sequence[tuple[int, int]],

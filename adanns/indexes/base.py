@@ -204,7 +204,7 @@ class Index(ABC, Generic[P]):
         if coded and not stages:
             stages = ((scan_dims, 2 * k + 32),)  # codes only choose; what is returned is measured on the stored rows
         distances, ids, counts, scanned, rescored = built.view.search(
-            rows, k, scan_dims, coded, probes, routing_dims, stages, workers, routing_queries
+            rows, k, scan_dims, "code" if coded else "planes", probes, routing_dims, stages, workers, routing_queries
         )
         stats = self._stats(built, len(rows), scan_dims, probes, routing_dims, stages, scanned, rescored)
         return SearchResult(distances, ids, counts, stats)

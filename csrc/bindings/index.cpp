@@ -87,9 +87,7 @@ struct PyIndexView {
     IndexView view;
 };
 
-ScanKind scan_kind_of(const py::object& scan) {
-    if (py::isinstance<py::bool_>(scan)) return scan.cast<bool>() ? ScanKind::code : ScanKind::planes;
-    const auto name = scan.cast<std::string>();
+ScanKind scan_kind_of(const std::string& name) {
     if (name == "planes") return ScanKind::planes;
     if (name == "code") return ScanKind::code;
     if (name == "tables") return ScanKind::tables;
@@ -117,7 +115,7 @@ void require_scannable(const IndexView& view, const SearchPlan& plan) {
 }
 
 py::tuple search_index(const PyIndexView& index, const Array<float>& queries, int64_t k, int scan_dims,
-                       const py::object& scan, int probe_count, int routing_dims,
+                       const std::string& scan, int probe_count, int routing_dims,
                        const std::vector<std::pair<int, int64_t>>& stages, int threads,
                        const std::optional<Array<float>>& routing_queries) {
     const Array<float>& routing = routing_queries ? *routing_queries : queries;

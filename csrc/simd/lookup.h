@@ -121,6 +121,22 @@ struct NibbleSums {
 
 // ---- 8 bits: a table is 256 bytes, and one vector of codes is one byte of the rows of kByteBlocks blocks ------------
 
+#if defined(ADANNS_512)
+struct ByteTable {
+    __m512i quarters[4];
+
+    ADANNS_INLINE explicit ByteTable(const uint8_t* table) {
+        for (int i = 0; i < 4; i++) quarters[i] = _mm512_loadu_si512(table + 64 * i);
+    }
+};
+#else
+struct ByteTable {
+    const uint8_t* entries;
+
+    ADANNS_INLINE explicit ByteTable(const uint8_t* table) : entries(table) {}
+};
+#endif
+
 #if defined(ADANNS_VBMI)
 constexpr int kByteBlocks = 4;
 
@@ -136,14 +152,6 @@ ADANNS_INLINE ByteCodes load_bytes(const uint8_t* const* blocks, int at) {
     codes = _mm512_inserti32x4(codes, _mm_loadu_si128((const __m128i*)(blocks[3] + at)), 3);
     return {codes, _mm512_movepi8_mask(codes)};
 }
-
-struct ByteTable {
-    __m512i quarters[4];
-
-    ADANNS_INLINE explicit ByteTable(const uint8_t* table) {
-        for (int i = 0; i < 4; i++) quarters[i] = _mm512_loadu_si512(table + 64 * i);
-    }
-};
 
 struct ByteSums {
     WordSums words;
@@ -182,14 +190,6 @@ ADANNS_INLINE ByteCodes load_bytes(const uint8_t* const* blocks, int at) {
             (__mmask32)_mm256_movepi8_mask(bytes)};
 }
 
-struct ByteTable {
-    __m512i quarters[4];
-
-    ADANNS_INLINE explicit ByteTable(const uint8_t* table) {
-        for (int i = 0; i < 4; i++) quarters[i] = _mm512_loadu_si512(table + 64 * i);
-    }
-};
-
 struct ByteSums {
     VecH rows;
 
@@ -219,12 +219,6 @@ ADANNS_INLINE ByteCodes load_bytes(const uint8_t* const* blocks, int at) {
                                       _mm_loadu_si128((const __m128i*)(blocks[1] + at)), 1);
     return {codes & 15, {(VecB)((VecH)codes << 3), (VecB)((VecH)codes << 2), (VecB)((VecH)codes << 1), codes}};
 }
-
-struct ByteTable {
-    const uint8_t* entries;
-
-    ADANNS_INLINE explicit ByteTable(const uint8_t* table) : entries(table) {}
-};
 
 struct ByteSums {
     WordSums words;
@@ -263,12 +257,6 @@ struct ByteCodes {
 };
 
 ADANNS_INLINE ByteCodes load_bytes(const uint8_t* const* blocks, int at) { return {blocks[0] + at}; }
-
-struct ByteTable {
-    const uint8_t* entries;
-
-    ADANNS_INLINE explicit ByteTable(const uint8_t* table) : entries(table) {}
-};
 
 struct ByteSums {
     int32_t rows[16];
