@@ -13,7 +13,10 @@ ProgressCallback = Callable[[str, int, int], None]
 
 
 class Progress:
-    """`progress=None` shows a bar where stderr is a terminal, True always, False never; a callable is called."""
+    """`progress=None` shows a bar where stderr is a terminal, True always, False never; a callable is called.
+
+    A `with` block ends the bar, however the block ends.
+    """
 
     def __init__(self, progress: bool | ProgressCallback | None) -> None:
         if progress is not None and not isinstance(progress, bool) and not callable(progress):
@@ -33,6 +36,12 @@ class Progress:
             self._bar.update(done - self._bar.n)
             if done >= total:
                 self.close()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the bar, whether or not its work ended."""

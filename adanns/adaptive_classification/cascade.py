@@ -61,8 +61,7 @@ class Cascade:
             checked_rung(rung, classifier.ladder, "a rung of the cascade")
         array = classifier.checked_embeddings(embeddings)
         labels, dims_used = np.empty(len(array), np.int64), np.empty(len(array), np.int64)
-        bar = Progress(progress)
-        try:
+        with Progress(progress) as bar:
             for start in range(0, len(array), CHUNK_ROWS):
                 rows = np.arange(start, min(start + CHUNK_ROWS, len(array)))
                 for dims, threshold in zip(self.ladder, (*self.thresholds, -math.inf), strict=True):
@@ -72,8 +71,6 @@ class Cascade:
                     labels[rows], dims_used[rows] = found, dims  # stands if the row stops here
                     rows = rows[confidences < threshold]
                 bar.step("classify", min(start + CHUNK_ROWS, len(array)), len(array))
-        finally:
-            bar.close()
         return labels, dims_used
 
     def dims_multiplied(self, dims_used: Labels) -> Labels:

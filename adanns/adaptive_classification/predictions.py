@@ -73,16 +73,13 @@ def predict_rungs(
     array = classifier.checked_embeddings(embeddings)
     shape = (len(classifier.ladder), len(array))
     labels, confidences = np.empty(shape, np.int64), np.empty(shape, np.float64)
-    bar = Progress(progress)
-    try:
+    with Progress(progress) as bar:
         for start in range(0, len(array), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             part = np.asarray(array[chunk], np.float32)
             for rung, dims in enumerate(classifier.ladder):
                 labels[rung, chunk], confidences[rung, chunk] = likeliest(classifier.prefix_logits(part[:, :dims]))
             bar.step("classify", min(start + CHUNK_ROWS, len(array)), len(array))
-    finally:
-        bar.close()
     return RungPredictions(classifier.ladder, labels, confidences)
 
 

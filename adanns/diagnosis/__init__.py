@@ -46,16 +46,14 @@ def diagnose(
     asked = checked_ladder(ladder)
     row_count, query_count = checked_count(rows, "rows"), checked_count(queries, "queries")
     thread_count = checked_threads(threads)
-    bar = Progress(progress)
+    bar = Progress(progress)  # refused before the rows are read
     sample = sampling.draw(vectors, labels, row_count, query_count, checked_seed(seed))
     nominal = ladder_for(sample.dims, asked)
     probed = prefixes.probed_dims(sample.dims, nominal)
-    try:
+    with bar:
         curves = prefixes.measure(
             sample, probed, metric, seed, thread_count, lambda done, total: bar.step("diagnose", done, total)
         )
-    finally:
-        bar.close()
     energy = energy_of(sample.database)
     lengths = sampling.lengths(sample.database, probed)
     shape, order = judge(curves, energy)

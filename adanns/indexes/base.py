@@ -141,17 +141,14 @@ class Index(ABC, Generic[P]):
         progress: bool | ProgressCallback | None,
         organise: Callable[[PlaneBuilder, Progress, int], None],
     ) -> I:
-        shown = Progress(progress)
-        workers = checked_threads(threads)
         parameters = self._asked
-        builder = PlaneBuilder(parameters.metric, parameters.ladder, parameters.precision, workers)
-        try:
+        with Progress(progress) as shown:
+            workers = checked_threads(threads)
+            builder = PlaneBuilder(parameters.metric, parameters.ladder, parameters.precision, workers)
             builder.pack(vectors, ids, shown)
             self._check_dims(builder.ladder)
             organise(builder, shown, workers)
             builder.add_terms()
-        finally:
-            shown.close()
         resolved = dataclasses.replace(parameters, ladder=builder.ladder)
         self._built = bundle(resolved, builder.arrays)
         self._parameters = resolved

@@ -48,7 +48,7 @@ def embed(
     written: Any = None
     done = 0
     try:
-        with evaluation_mode(model), torch.inference_mode():
+        with shown, evaluation_mode(model), torch.inference_mode():
             for part in source:
                 values = model(part.to(place)).float().cpu().numpy()
                 if values.ndim != 2 or len(values) != len(part):
@@ -68,8 +68,6 @@ def embed(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    finally:
-        shown.close()
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(target)

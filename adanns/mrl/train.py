@@ -107,19 +107,15 @@ def train(
     }
     state = TrainingState(model.to(place), loss.to(place), place, precision, settings)
     first = step = state.load(path) if path is not None and path.exists() else 0
-    shown = Progress(progress)
-    try:
-        with borrowed(place), training_mode(model, loss):
-            for epoch in range(first // steps_per_epoch, epochs):
-                for batch in state.epoch(batches, epoch, step - epoch * steps_per_epoch):
-                    state.step(step, batch, learning_rate * rate_at(step, steps, schedule, warmup))
-                    step += 1
-                    if path is not None and (step % every == 0 or step == steps):
-                        state.save(path, step)
-                    shown.step("training", step, steps)
-            state.check_losses(step)
-    finally:
-        shown.close()
+    with Progress(progress) as shown, borrowed(place), training_mode(model, loss):
+        for epoch in range(first // steps_per_epoch, epochs):
+            for batch in state.epoch(batches, epoch, step - epoch * steps_per_epoch):
+                state.step(step, batch, learning_rate * rate_at(step, steps, schedule, warmup))
+                step += 1
+                if path is not None and (step % every == 0 or step == steps):
+                    state.save(path, step)
+                shown.step("training", step, steps)
+        state.check_losses(step)
     return TrainingReport(state.losses.cpu().numpy(), steps, first, time.perf_counter() - started)
 
 

@@ -58,14 +58,11 @@ def train_kmeans(
     bad = _core.first_not_finite(array, workers)
     if bad >= 0:
         raise ValueError(f"vectors: row {bad} holds NaN or infinity")
-    shown = Progress(progress)
-    try:
+    with Progress(progress) as shown:
         rows = _as_points(array, spherical)
         sample = rows[sample_rows(len(rows), clusters * points_per_cluster, seed)]
         centroids, objective = lloyd(sample, clusters, iterations, seed, spherical, workers, shown)
         assignments, distances = _core.assign(rows, centroids, False, True, workers)
-    finally:
-        shown.close()
     centroids = fill_empty_clusters(centroids, assignments, distances, lambda row: rows[row])
     return Clusters(centroids, assignments, objective)
 

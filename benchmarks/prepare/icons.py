@@ -62,9 +62,8 @@ def main() -> None:
         folder = Path(work)
         write_images(folder, images, split)
         task = ModelTask(folder, folder / "model", LADDER, CLASSES, training, threads=arguments.threads)
-        shown = Progress(None)
-        make_model(task, shown.step)
-        shown.close()
+        with Progress(None) as shown:
+            make_model(task, shown.step)
         embeddings = [np.load(task.folder / f"{side}.npy").astype(np.float32) for side in ("database", "queries")]
     vectors = unit(np.concatenate(embeddings))
     packed = pack(vectors, PACKED_BANDS, [step * LADDER[-1] ** -0.5 for step in PACKED_STEPS])
