@@ -247,7 +247,7 @@ def test_without_wordnet_the_error_says_what_to_install(
 
     monkeypatch.setattr(wordnet, "INSTALLED", tmp_path / "nowhere")
     monkeypatch.setattr(wordnet, "_Embedder", FakeEmbedder)
-    monkeypatch.setattr(wordnet, "_run", run)
+    monkeypatch.setattr(wordnet.commands, "run", run)
     with pytest.raises(DatasetUnavailableError, match="apt-get install wordnet-base"):
         datasets.load("wordnet")
     assert list(cache_folder.iterdir()) == []

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from adanns.datasets import array_folder
+from adanns.datasets import array_folder, commands
 from adanns.datasets.cache import made_once
 from adanns.datasets.dataset import Dataset, DatasetUnavailableError
 
@@ -109,20 +109,15 @@ def _wordnet_folder(download: Path) -> Path:
     if (INSTALLED / "data.noun").is_file():
         return INSTALLED
     try:
-        _run("apt-get", "download", "wordnet-base", folder=download)
+        commands.run("apt-get", "download", "wordnet-base", folder=download)
         (package,) = download.glob("wordnet-base*.deb")
-        _run("dpkg", "-x", package.name, ".", folder=download)
+        commands.run("dpkg", "-x", package.name, ".", folder=download)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
         raise DatasetUnavailableError(
             f"the data set 'wordnet' needs WordNet's texts in {INSTALLED}, and they could not be downloaded "
-            f"({''.join(reason)}): apt-get install wordnet-base"
+            f"({commands.last_words(error)}): apt-get install wordnet-base"
         ) from error
     return download / "usr" / "share" / "wordnet"
-
-
-def _run(*command: str, folder: Path) -> None:
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
 
 
 class _Embedder:

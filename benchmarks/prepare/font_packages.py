@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from adanns.datasets import commands
 from adanns.datasets.dataset import DatasetUnavailableError
 from adanns.progress import ProgressCallback
 from benchmarks.prepare.workers import mapped
@@ -115,11 +116,10 @@ def _lying(name: str, folder: Path, size: int | None) -> Path | None:
 def _download(name: str, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as unfinished:
         try:
-            subprocess.run(["apt-get", "download", name], cwd=unfinished, check=True, capture_output=True, text=True)
+            commands.run("apt-get", "download", name, folder=Path(unfinished))
             (file,) = Path(unfinished).glob("*.deb")
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
-            raise DatasetUnavailableError(_advice(f"{name}: {''.join(reason)}", folder)) from error
+            raise DatasetUnavailableError(_advice(f"{name}: {commands.last_words(error)}", folder)) from error
         return file.rename(folder / file.name)
 
 

@@ -11,13 +11,13 @@ from adanns.ladder import default_ladder
 from benchmarks.prepare.data_set import STAGE, data_set
 from benchmarks.prepare.glyphs import SECONDS, UNPACED, Glyphs, fonts, images
 from benchmarks.prepare.overall import Overall
-from benchmarks.prepare.recipe import Recipe, Training
+from benchmarks.prepare.recipe import NETWORK, Recipe, Training
 
 ABOUT = {
     "source": "characters drawn at 32 x 32 in the fonts of Debian's packages, embedded by benchmarks/prepare",
     "licence": "fonts of Debian main, each its own licence; embeddings only",
     "split": "queries are of font families that the database has nothing of, by the fonts' name tables",
-    "network": "4 strided convolutions with residual blocks between them, a linear layer, batch normalisation",
+    "network": NETWORK,
 }
 
 

@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from adanns.datasets import commands
 from adanns.datasets.dataset import DatasetUnavailableError
 
 PACKAGE = "@iconify/json"
@@ -33,12 +34,11 @@ def package_version(package: Path) -> str:
 
 def _download(folder: Path) -> Path:
     try:
-        subprocess.run(["npm", "pack", PACKAGE], cwd=folder, check=True, capture_output=True, text=True)
+        commands.run("npm", "pack", PACKAGE, folder=folder)
     except (OSError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
         raise DatasetUnavailableError(
-            f"the icons are drawn from the npm package {PACKAGE}, which could not be downloaded ({''.join(reason)}): "
-            f"install npm and see that the network can be reached, or put its .tgz file into {folder}; then run the "
+            f"the icons are drawn from the npm package {PACKAGE}, which could not be downloaded "
+            f"({commands.last_words(error)}): install npm and see that the network can be reached, or put its .tgz file into {folder}; then run the "
             "same command again"
         ) from error
     return max(folder.glob("iconify-json-*.tgz"))

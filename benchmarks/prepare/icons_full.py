@@ -17,7 +17,7 @@ from benchmarks.prepare.icon_package import PACKAGE, fetch_package, package_vers
 from benchmarks.prepare.icon_report import licence_table
 from benchmarks.prepare.icon_split import NEAR_DUPLICATE_COSINE, split_by_set, write_images
 from benchmarks.prepare.overall import Overall
-from benchmarks.prepare.recipe import Recipe, Training
+from benchmarks.prepare.recipe import NETWORK, Recipe, Training
 
 CLASSES = 1000
 SEED = 0
@@ -27,7 +27,7 @@ ABOUT = {
     "source": "icons of the npm package @iconify/json drawn at 32 x 32, embedded by benchmarks/prepare",
     "licence": "each icon set has its own (LICENCES.md); embeddings only",
     "split": "queries are of icon sets that the database has nothing of",
-    "network": "4 strided convolutions with residual blocks between them, a linear layer, batch normalisation",
+    "network": NETWORK,
 }
 RECIPE = Recipe(
     name="icons-full",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# What benchmarks.prepare.image_network builds, in about.json's words.
+NETWORK = "4 strided convolutions with residual blocks between them, a linear layer, batch normalisation"
+
 
 @dataclass(frozen=True)
 class Training:
