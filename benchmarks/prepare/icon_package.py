@@ -38,7 +38,7 @@ def _download(folder: Path) -> Path:
     except (OSError, subprocess.CalledProcessError) as error:
         raise DatasetUnavailableError(
             f"the icons are drawn from the npm package {PACKAGE}, which could not be downloaded "
-            f"({commands.last_words(error)}): install npm and see that the network can be reached, or put its .tgz file into {folder}; then run the "
-            "same command again"
+            f"({commands.last_words(error)}): install npm and see that the network can be reached, or put its .tgz "
+            f"file into {folder}; then run the same command again"
         ) from error
     return max(folder.glob("iconify-json-*.tgz"))
