@@ -54,6 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     cascade.add_argument("--threads", type=_at_least_one, default=machine.available_cores(), help="of numpy")
     cascade.add_argument("--seed", type=int, default=0, help="of the halves: one to learn from, one to measure on")
     cascade.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+    calibration = benchmarks.add_parser(
+        "calibration", help="synthetic-imagenet-1k beside the published figures of ImageNet-1K, by dims"
+    )
+    calibration.add_argument(
+        "--queries", type=_at_least_one, help="how many queries (default: all up to 64 dims; beyond, at most 8,000)"
+    )
+    calibration.add_argument("--quick", action="store_true", help="1,000 queries")
+    calibration.add_argument("--threads", type=_at_least_one, default=machine.available_cores())
+    calibration.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
     engine = benchmarks.add_parser("engine", help="the engine beside the machine's bandwidth and FAISS's k-means")
     engine.add_argument("--clusters", type=_at_least_one, help="of k-means (default: 4,096, or rows / 128)")
     _add_common(engine)

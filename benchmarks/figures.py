@@ -60,6 +60,13 @@ STYLES = {
     "SVD": Style(GREY, "d", dashed=True),
     "rigid model, truncated": Style(BROWN, "s", dashed=True),
     "random features": Style(GREEN, "v", dashed=True),
+    # Synthetic ImageNet-1K beside the published figures.
+    "synthetic": Style(VERMILLION, "o"),
+    "MRL, published": Style(BLACK, "D", dashed=True),
+    "synthetic, rotated": Style(BROWN, "s"),
+    "random features, published": Style(GREEN, "v", dashed=True),
+    "synthetic, 200 ranked by all dims": Style(BLUE, "s"),
+    "MRL, 200 ranked by all dims, published": Style(SKY, "^", dashed=True),
     # Adaptive classification.
     "cascade, learnt for each budget": Style(VERMILLION, "o"),
     "cascade, the paper's thresholds": Style(BLUE, "s"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from adanns.datasets import array_folder, icons, imagenet, prepared, wordnet
+from adanns.datasets import array_folder, icons, imagenet, prepared, synthetic_imagenet, wordnet
 from adanns.datasets.dataset import Dataset
 
 _LOADERS: dict[str, Callable[[], Dataset]] = {
     "icons": icons.load,
     "wordnet": wordnet.load,
+    synthetic_imagenet.NAME: synthetic_imagenet.load,
     **{name: partial(prepared.load, name) for name in prepared.CACHE_NAMES},
 }
 _FOLDER_LOADERS: dict[str, Callable[[str], Dataset]] = {
@@ -27,11 +28,11 @@ def available() -> tuple[str, ...]:
 def load(name: str) -> Dataset:
     """Load a data set by name; docs/datasets.md says what each is.
 
-    "icons" comes with the package. "wordnet" is made on first use (a minute) and kept in the cache folder, which is
-    $ADANNS_CACHE or ~/.cache/adanns. The others are looked for there: `python -m benchmarks prepare NAME` makes them.
-    DatasetUnavailableError says what is lacking. "npy:DIR" maps the arrays in DIR, see `adanns.datasets.array_folder`;
-    "imagenet-1k:DIR", "imagenet-4k:DIR" and "imagenet-v2:DIR" the papers' arrays, see `adanns.datasets.imagenet`. Any
-    other name raises ValueError.
+    "icons" comes with the package. "wordnet" (a minute) and "synthetic-imagenet-1k" (minutes, 10.9 GB) are made on
+    first use and kept in the cache folder, which is $ADANNS_CACHE or ~/.cache/adanns. The others are looked for there:
+    `python -m benchmarks prepare NAME` makes them. DatasetUnavailableError says what is lacking. "npy:DIR" maps the
+    arrays in DIR, see `adanns.datasets.array_folder`; "imagenet-1k:DIR", "imagenet-4k:DIR" and "imagenet-v2:DIR" the
+    papers' arrays, see `adanns.datasets.imagenet`. Any other name raises ValueError.
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of a data set is a str, not {type(name).__name__}")
