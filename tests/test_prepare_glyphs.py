@@ -403,6 +403,16 @@ def test_training_goes_on_from_its_checkpoint(debian: Path, tmp_path: Path, monk
     np.testing.assert_array_equal(np.load(resumed / "database.npy"), expected)
 
 
+@pytest.mark.parametrize(
+    ("flags", "fast"), [("avx512f avx512_bf16", False), ("avx512_bf16 amx_bf16", True), ("", False)]
+)
+def test_bfloat16_is_used_only_where_matrices_of_it_are_multiplied(
+    monkeypatch: pytest.MonkeyPatch, flags: str, fast: bool
+) -> None:
+    monkeypatch.setattr(models, "cpu_info", lambda: {"flags": flags})
+    assert models.half_precision_is_fast() is fast
+
+
 def test_faces_with_one_name_keep_the_one_with_most_characters(tmp_path: Path) -> None:
     write_font(tmp_path / "a.ttf", named("Alpha"), shapes(1, "abc"))
     write_font(tmp_path / "b.ttf", named("Alpha"), shapes(1, "abcd"))
