@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 _Plane: TypeAlias = tuple[int, int, NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
 # (dims, blocks, scales, offsets)
 _Code: TypeAlias = tuple[int, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
-# (dims, bits, rungs (dims, segments), segment_ends, rotation, codebooks, blocks, centroids): see csrc/core/index_view.h
+# (squared_norms (rungs, segments << bits), list_squared_norms (lists, rungs), prefix_norms (rungs,)), of decoded rows
+_Norms: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]
+# (dims, bits, rungs (dims, segments), segment_ends, rotation, codebooks, blocks, centroids, norms): see
+# csrc/core/index_view.h
 _TableCode: TypeAlias = tuple[
     int,
     int,
@@ -24,6 +27,7 @@ _TableCode: TypeAlias = tuple[
     NDArray[np.float32],
     NDArray[np.uint8],
     NDArray[np.float32] | None,
+    _Norms | None,
 ]
 
 class IndexView:
@@ -38,7 +42,7 @@ class IndexView:
         code: _Code | None,
         lists: tuple[NDArray[np.int64], _Code, NDArray[np.int32], NDArray[np.float32] | None] | None,
         table_code: _TableCode | None = None,
-        term_ladder: NDArray[np.int32] | None = None,
+        zero_rows: NDArray[np.int64] | None = None,
     ) -> None: ...
     def search(
         self,
@@ -134,8 +138,6 @@ class kernels:  # noqa: N801 - a submodule; a stub file cannot nest one
         bits: int,
         bytes: int,
         tables: NDArray[np.uint8],
-        form: str,
-        terms: NDArray[np.float32],
     ) -> NDArray[np.float32]: ...
     @staticmethod
     def round_tables(tables: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, float]: ...

@@ -43,19 +43,18 @@ TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t ro
 struct PyIndexView {
     PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
                 const py::object& terms, const Array<int64_t>& ids, const py::object& code, const py::object& lists,
-                const py::object& table_code, const py::object& term_ladder)
-        : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, term_ladder)) {
+                const py::object& table_code, const py::object& zero_rows)
+        : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, zero_rows)) {
         view.metric = metric_of(metric);
         view.rows = ids.size();
         view.ids = span_of(ids);
         view.planes = planes_of(planes);
         for (const py::handle plane : planes)
             require(plane.cast<py::tuple>()[2].cast<py::array>().shape(0) == view.rows, "planes hold one row per id");
-        view.dims = terms_of(ladder, py::none(), 0).ladder.back();
-        view.terms = terms_of(term_ladder.is_none() ? ladder : term_ladder, terms, view.rows);
-        const bool spared = view.planes.empty() && view.metric == Metric::cosine;  // whole codes are of unit length
-        require(terms.is_none() == (view.metric == Metric::inner_product) || spared, "l2 and cosine need row terms");
-        require(term_ladder.is_none() || view.planes.empty(), "planes need the terms of every rung");
+        view.terms = terms_of(ladder, terms, view.rows);
+        view.dims = view.terms.ladder.back();
+        require(terms.is_none() == (view.metric == Metric::inner_product) || view.planes.empty(),
+                "l2 and cosine need row terms of planes");
         const int64_t whole[] = {0, view.rows};
         view.block_offsets = block_offsets_of({whole, 2});
         if (!lists.is_none()) {
@@ -74,8 +73,15 @@ struct PyIndexView {
             view.lists = own;
         }
         if (!table_code.is_none())
-            view.table_code = table_code_of(table_code.cast<py::tuple>(), view.block_offsets.back(),
+            view.table_code = table_code_of(table_code.cast<py::tuple>(), view.metric, view.block_offsets.back(),
                                             view.lists ? view.lists->count() : 0);
+        if (!zero_rows.is_none()) {
+            view.zero_rows = span_of(held<int64_t>(zero_rows, "zero rows"));
+            const Span<const int64_t> zeros = view.zero_rows;
+            for (std::size_t i = 0; i < zeros.size(); i++)
+                require(zeros[i] >= 0 && zeros[i] < view.rows && (i == 0 || zeros[i - 1] < zeros[i]),
+                        "zero rows are numbers of rows and ascend");
+        }
         if (!code.is_none()) {
             view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
             require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), view.code->dims),
@@ -94,23 +100,15 @@ ScanKind scan_kind_of(const std::string& name) {
     throw std::invalid_argument("scan is '" + name + "'; choose 'planes', 'code' or 'tables'");
 }
 
-// What a search of codes alone, or of a prefix of them, must find in the view.
+// What a search of a table code must find in the view and the plan.
 void require_scannable(const IndexView& view, const SearchPlan& plan) {
-    const auto has_terms = [&](int dims) {
-        return view.terms.values != nullptr &&
-               std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), dims);
-    };
     require(!view.planes.empty() || plan.scan == ScanKind::tables, "without planes only the table code can be scanned");
     if (plan.scan != ScanKind::tables) return;
-    require(view.table_code && view.table_code->segments_of(plan.scan_dims) > 0,
+    require(view.table_code && view.table_code->rung_of(plan.scan_dims) != nullptr,
             "scan_dims is no rung of the table code");
-    const bool prefix = plan.scan_dims != view.table_code->dims;
-    if (view.metric == Metric::l2) require(has_terms(plan.scan_dims), "there are no row terms at scan_dims");
-    if (view.metric == Metric::cosine && prefix)
-        require(has_terms(plan.scan_dims) && has_terms(view.table_code->dims),
-                "a prefix of the code needs row terms at scan_dims and at the code's dims");
+    require(!plan.stages.empty(), "a scan of tables only chooses rows; a stage measures them");
     if (view.planes.empty())
-        require(plan.stages.empty() || (plan.stages.size() == 1 && plan.stages[0].dims == plan.scan_dims),
+        require(plan.stages.size() == 1 && plan.stages[0].dims == plan.scan_dims,
                 "without planes the one stage is at scan_dims");
 }
 
@@ -162,7 +160,7 @@ void bind_index(py::module_& module) {
                       const py::object&>(),
              py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
              py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"), py::arg("table_code") = py::none(),
-             py::arg("term_ladder") = py::none())
+             py::arg("zero_rows") = py::none())
         .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"),
              py::arg("scan"), py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
              py::arg("routing_queries").noconvert() = py::none());

@@ -6,10 +6,10 @@
 
 namespace adanns {
 
-int TableCodeView::segments_of(int prefix_dims) const {
+const TableRung* TableCodeView::rung_of(int prefix_dims) const {
     for (const TableRung& rung : rungs)
-        if (rung.dims == prefix_dims) return rung.segments;
-    return 0;
+        if (rung.dims == prefix_dims) return &rung;
+    return nullptr;
 }
 
 const float* TermsView::at(int dims) const {

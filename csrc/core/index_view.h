@@ -39,14 +39,18 @@ struct CodeView {
     Span<const float> scales, offsets;
 };
 
-// A prefix of a code: searching `dims` takes the first `segments`.
+// A prefix of a code: searching `dims` takes the first `segments`. What makes up |x^|^2, x^ the decoded row's prefix,
+// is there under l2 and cosine only.
 struct TableRung {
     int dims, segments;
+    const float* squared_norms = nullptr;   // what an entry adds to |x^|^2: [segment][entry]
+    std::vector<float> list_squared_norms;  // what a list adds; empty: nothing
+    float prefix_norm = 1;                  // what |x_p| typically is
 };
 
 // Codes of a prefix, normalised under cosine: its dims, rotated, are cut into segments, and a row names one entry of
 // each segment's codebook. Where there are centroids, codes are of what is left after that of the row's list is taken
-// off.
+// off. A segment of no dims holds a part of |x^|^2 that the others do not tell.
 struct TableCodeView {
     int dims = 0;
     int bits = 0;  // of a code: 4 or 8
@@ -62,7 +66,7 @@ struct TableCodeView {
     std::vector<float> padded_centroids;  // what `centroids` points to where it could not be taken as it came
 
     int entries() const { return 1 << bits; }
-    int segments_of(int prefix_dims) const;  // 0 where the prefix is no rung
+    const TableRung* rung_of(int prefix_dims) const;  // nullptr where the prefix is none
 };
 
 // One row of `count` terms per rung; `stride` leaves room for reads of whole vectors at the end.
@@ -96,12 +100,9 @@ struct IndexView {
     Span<const int64_t> ids;
     std::optional<CodeView> code;
     std::optional<TableCodeView> table_code;
+    Span<const int64_t> zero_rows;  // ascending: rows whose prefix is zero, which table codes alone do not tell
     std::optional<ListsView> lists;
     std::vector<int64_t> block_offsets;  // first code block of each list (one list of all rows where there are none)
-
-    int coded_dims(ScanKind kind) const {  // prefix at which coded rows are normalised under cosine
-        return kind == ScanKind::code ? code->dims : kind == ScanKind::tables ? table_code->dims : 0;
-    }
 };
 
 // Blocks do not straddle lists: each list starts a new one.

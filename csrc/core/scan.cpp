@@ -70,7 +70,7 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
     const uint8_t* codes = nullptr;
     if (plan.kind == ScanKind::planes) folded = together(tile.folded, plan.range.folded_dims, slots, tile.group_folded);
     if (plan.kind == ScanKind::code) codes = together(tile.codes, plan.query_bytes, slots, tile.group_codes);
-    const bool ratios = plan.kind != ScanKind::planes && plan.form == KeyForm::multiply;
+    const bool ratios = plan.kind == ScanKind::code && plan.form == KeyForm::multiply;
     if (ratios) tile.ratios.resize(static_cast<std::size_t>(stride));
 
     const uint8_t* codes_end = Blocks(view, plan, first_block + blocks_of(end - begin)).first;
@@ -80,7 +80,7 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
         const Blocks blocks(view, plan, first_block + (row - begin) / kBlockRows);
         const float* terms = all_terms == nullptr ? nullptr : all_terms + row;
         if (ratios) {
-            view.terms.norm_ratios(plan.dims, view.coded_dims(plan.kind), row, row + rows, tile.ratios.data());
+            view.terms.norm_ratios(plan.dims, view.code->dims, row, row + rows, tile.ratios.data());
             terms = tile.ratios.data();
         }
         for (std::size_t first = 0; first < slots.size(); first += kMaxQueryTile) {
@@ -102,8 +102,8 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
                 case ScanKind::tables:
                     const auto kernel = view.table_code->bits == 8 ? kernels().byte_keys : kernels().nibble_keys;
                     kernel({blocks.first, blocks.bytes, block_count, codes_end,
-                            code_bytes(*view.table_code, plan.segments), terms},
-                           {queries.codes, queries.count, queries.m, queries.c, keys, stride}, plan.form);
+                            code_bytes(*view.table_code, plan.rung->segments)},
+                           {queries.codes, queries.count, queries.m, queries.c, keys, stride});
                     break;
             }
             for (int q = 0; q < queries.count; q++)
@@ -120,7 +120,6 @@ int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, 
 
     static thread_local std::vector<ScanSlot> slots;
     const Span<const int64_t> offsets = view.lists->offsets;
-    const float m = key_multiplier(view.metric);
     int64_t scanned = 0;
     for (std::size_t i = 0, next; i < visits.size(); i = next) {
         slots.clear();
@@ -128,7 +127,7 @@ int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, 
              next < visits.size() && visits[next].list == visits[i].list && visits[next].later == visits[i].later;
              next++) {
             const auto probe = static_cast<std::size_t>(int64_t{visits[next].slot} * probe_count + visits[next].probe);
-            slots.push_back({visits[next].slot, tile.list_dots.empty() ? 0.0f : m * tile.list_dots[probe]});
+            slots.push_back({visits[next].slot, tile.list_parts.empty() ? 0.0f : tile.list_parts[probe]});
         }
         const auto list = static_cast<std::size_t>(visits[i].list);
         if (plan.kind != ScanKind::planes && next < visits.size()) {

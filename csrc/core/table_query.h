@@ -1,4 +1,10 @@
-// A query against table codes: the dot products of its segments with every entry of their codebooks.
+// A query against table codes: what each entry of their codebooks adds to a row's key.
+//
+// Rows rank by their distance to the query as they are decoded, x^: keys are key_multiplier(metric) times
+//     q . x^ - norm_weight * |x^|^2,
+// a sum over segments and lists. Under l2 that is |q - x^|^2 - |q|^2; under cosine half of |q / |q| - x^ / n|^2, n the
+// length that prefixes have, up to what is the same for all rows. Among short codes that ranks much better than q . x^
+// does, since decoded rows are shorter the less their codes tell of them.
 #pragma once
 
 #include <cstdint>
@@ -20,17 +26,25 @@ inline int rotated_dims(const TableCodeView& code, int segments) {
     return code.segment_ends[static_cast<std::size_t>(segments - 1)];
 }
 
-// The queries order[0 .. count) as the scan takes them: rotated, rotated_dims apart; rounded tables, table_bytes apart;
-// and per query the key form that undoes the rounding. None of them depends on the others.
-void table_queries(const TableCodeView& code, Metric metric, int segments, const float* queries, int64_t query_stride,
-                   const int64_t* order, int64_t count, float* rotated, uint8_t* tables, float* m, float* c);
+// Queries of a tile as the scan takes them.
+struct TableQueryArrays {
+    float* rotated;       // rotated_dims apart
+    uint8_t* tables;      // rounded; table_bytes apart
+    float *m, *c;         // the key form that undoes the rounding
+    float* norm_weights;  // of |x^|^2 beside the dot product
+};
 
-// Keys of rows in any order from float tables: of the stored codes, without rounding the query.
-void table_keys_of(const IndexView& view, int prefix_dims, const float* query, const float* rotated,
-                   const uint32_t* rows, int64_t count, float* keys);
+// The queries order[0 .. count), none of which depends on the others.
+void table_queries(const TableCodeView& code, const TableRung& rung, Metric metric, const float* queries,
+                   int64_t query_stride, const int64_t* order, int64_t count, const TableQueryArrays& out);
 
-// dots[i] = prefix of the query . the same prefix of the centroid of list lists[i].
-void centroid_dots(const TableCodeView& code, int prefix_dims, const float* query, const int32_t* lists, int64_t count,
-                   float* dots);
+// sums[i] = what list lists[i] adds to the sum of a query's entries; codes are of residuals.
+void list_sums(const TableCodeView& code, const TableRung& rung, const float* query, float norm_weight,
+               const int32_t* lists, int64_t count, float* sums);
+
+// Keys of rows in any order for `rerank`, from float tables: of distances to the decoded rows, as they would be of
+// stored ones.
+void decoded_keys(const IndexView& view, const TableRung& rung, const float* query, const float* rotated,
+                  const uint32_t* rows, int64_t count, float* keys);
 
 }  // namespace adanns
