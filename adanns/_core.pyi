@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 _Plane: TypeAlias = tuple[int, int, NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
 # (dims, blocks, scales, offsets)
 _Code: TypeAlias = tuple[int, NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
-# (squared_norms (rungs, segments << bits), list_squared_norms (lists, rungs), prefix_norms (rungs,)), of decoded rows
-_Norms: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]
-# (dims, bits, rungs (dims, segments), segment_ends, rotation, codebooks, blocks, centroids, norms): see
-# csrc/core/index_view.h
+# (dims, bits, rungs (dims, segments), segment_ends, rotation, codebooks, blocks, centroids): see csrc/core/index_view.h
 _TableCode: TypeAlias = tuple[
     int,
     int,
@@ -27,7 +24,6 @@ _TableCode: TypeAlias = tuple[
     NDArray[np.float32],
     NDArray[np.uint8],
     NDArray[np.float32] | None,
-    _Norms | None,
 ]
 
 class IndexView:
@@ -43,6 +39,7 @@ class IndexView:
         lists: tuple[NDArray[np.int64], _Code, NDArray[np.int32], NDArray[np.float32] | None] | None,
         table_code: _TableCode | None = None,
         zero_rows: NDArray[np.int64] | None = None,
+        threads: int = 1,
     ) -> None: ...
     def search(
         self,
@@ -138,6 +135,8 @@ class kernels:  # noqa: N801 - a submodule; a stub file cannot nest one
         bits: int,
         bytes: int,
         tables: NDArray[np.uint8],
+        form: str,
+        terms: NDArray[np.float32],
     ) -> NDArray[np.float32]: ...
     @staticmethod
     def round_tables(tables: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, float]: ...

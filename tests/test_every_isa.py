@@ -60,12 +60,13 @@ def digests() -> dict[str, str]:
     results = {
         form: [
             _core.kernels.block_keys(blocks, queries, form, terms),
+            *(
+                _core.kernels.table_keys(table_blocks, bits, 7, table.astype(np.uint8), form, terms)
+                for bits, table in tables.items()
+            ),
         ]
         for form in ("plain", "add", "multiply")
     } | {
-        "tables": [
-            _core.kernels.table_keys(table_blocks, bits, 7, table.astype(np.uint8)) for bits, table in tables.items()
-        ],
         "select": _core.kernels.select_smallest(keys, rows, 100)[:2],
         "collect": _core.kernels.collect_below(keys, 20.0, 0),
         "float16": [_core.kernels.to_float16(terms), _core.kernels.from_float16(np.arange(0x7C00, dtype=np.uint16))],

@@ -12,6 +12,7 @@ from adanns import _core
 from adanns._core import kernels
 
 Array = Any
+FORMS = ("plain", "add", "multiply")
 SEGMENTS = (1, 2, 3, 7, 8, 9, 16, 17, 33)
 # Of one, a few and many dims; 5 codes are an odd number of nibbles.
 LAYOUTS = {"one": (1,), "ones": tuple(range(1, 18)), "mixed": (3, 4, 6, 14, 34), "wide": (16, 33, 100)}
@@ -43,9 +44,9 @@ def looked_up(tables: Array, codes: Array) -> Array:
     return np.array([table[segments, codes].sum(axis=1) for table in tables])
 
 
-def keys_of(codes: Array, bits: int, tables: Array) -> Array:
+def keys_of(codes: Array, bits: int, tables: Array, form: str, terms: Array) -> Array:
     bytes_read = -(-tables.shape[1] * bits // 8)
-    return kernels.table_keys(blocked(codes, bits), bits, bytes_read, laid_out(tables))
+    return kernels.table_keys(blocked(codes, bits), bits, bytes_read, laid_out(tables), form, terms)
 
 
 def random_case(bits: int, segments: int, rows: int, queries: int) -> tuple[Array, Array]:
@@ -54,31 +55,38 @@ def random_case(bits: int, segments: int, rows: int, queries: int) -> tuple[Arra
     return codes, generator.integers(0, 256, (queries, segments, 1 << bits)).astype(np.uint8)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bits", [4, 8])
-def test_table_keys_are_exact_sums_of_the_entries_named(bits: int) -> None:
+def test_table_keys_are_exact_sums_of_the_entries_named(bits: int, form: str) -> None:
     for segments in SEGMENTS:
         codes, tables = random_case(bits, segments, 16 * 17, 8)
-        twin = looked_up(tables, codes)
+        terms = np.random.default_rng(1).standard_normal(16 * 17).astype(np.float32)
+        sums = looked_up(tables, codes).astype(np.float32)
+        twin = {"plain": sums, "add": sums + terms, "multiply": sums * terms}[form]
         blocks, laid = blocked(codes, bits), laid_out(tables)
         for count in (1, 2, 3, 4, 5, 7, 8, 9, 17):
             for queries in (1, 2, 3, 4, 5, 8):
-                keys = kernels.table_keys(blocks[:count], bits, blocks.shape[1], laid[:queries])
+                keys = kernels.table_keys(
+                    blocks[:count], bits, blocks.shape[1], laid[:queries], form, terms[: 16 * count]
+                )
                 assert np.array_equal(keys, twin[:queries, : 16 * count])
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_sums_of_256_largest_entries_do_not_overflow(bits: int) -> None:
     codes, tables = random_case(bits, 256, 80, 8)
-    assert np.array_equal(keys_of(codes, bits, np.full_like(tables, 255)), np.full((8, 80), 65280))
+    terms = np.zeros(80, np.float32)
+    assert np.array_equal(keys_of(codes, bits, np.full_like(tables, 255), "plain", terms), np.full((8, 80), 65280))
     tables[:, ::2] = 255
-    assert np.array_equal(keys_of(codes, bits, tables), looked_up(tables, codes))
+    assert np.array_equal(keys_of(codes, bits, tables, "plain", terms), looked_up(tables, codes))
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_prefix_of_the_codes_reads_no_further(bits: int) -> None:
     codes, tables = random_case(bits, 21, 48, 3)
+    terms = np.zeros(48, np.float32)
     for segments in range(1, 22):
-        keys = keys_of(codes, bits, tables[:, :segments])
+        keys = keys_of(codes, bits, tables[:, :segments], "plain", terms)
         assert np.array_equal(keys, looked_up(tables[:, :segments], codes[:, :segments]))
 
 

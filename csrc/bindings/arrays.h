@@ -46,9 +46,8 @@ std::vector<PlaneView> planes_of(const py::list& planes);
 // float32 or float16, two-dimensional, dims contiguous.
 Vectors vectors_of(const py::array& vectors);
 
-// (dims, bits, rungs, segment_ends, rotation, codebooks, blocks, centroids, norms) of an index of `lists` lists; norms
-// are (squared_norms, list_squared_norms, prefix_norms), or None under inner product.
-TableCodeView table_code_of(const py::tuple& code, Metric metric, int64_t block_count, int64_t lists);
+// (dims, bits, rungs, segment_ends, rotation, codebooks, blocks, centroids) of an index of `lists` lists.
+TableCodeView table_code_of(const py::tuple& code, int64_t block_count, int64_t lists);
 
 void bind_index(py::module_& module);
 void bind_build(py::module_& module);

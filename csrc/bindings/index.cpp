@@ -5,6 +5,7 @@
 
 #include "arrays.h"
 #include "core/search.h"
+#include "core/table_query.h"
 
 namespace adanns::bindings {
 namespace {
@@ -43,7 +44,7 @@ TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t ro
 struct PyIndexView {
     PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
                 const py::object& terms, const Array<int64_t>& ids, const py::object& code, const py::object& lists,
-                const py::object& table_code, const py::object& zero_rows)
+                const py::object& table_code, const py::object& zero_rows, int threads)
         : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, zero_rows)) {
         view.metric = metric_of(metric);
         view.rows = ids.size();
@@ -53,8 +54,8 @@ struct PyIndexView {
             require(plane.cast<py::tuple>()[2].cast<py::array>().shape(0) == view.rows, "planes hold one row per id");
         view.terms = terms_of(ladder, terms, view.rows);
         view.dims = view.terms.ladder.back();
-        require(terms.is_none() == (view.metric == Metric::inner_product) || view.planes.empty(),
-                "l2 and cosine need row terms of planes");
+        require(terms.is_none() == (view.metric == Metric::inner_product || view.planes.empty()),
+                "planes need row terms under l2 and cosine");
         const int64_t whole[] = {0, view.rows};
         view.block_offsets = block_offsets_of({whole, 2});
         if (!lists.is_none()) {
@@ -73,14 +74,15 @@ struct PyIndexView {
             view.lists = own;
         }
         if (!table_code.is_none())
-            view.table_code = table_code_of(table_code.cast<py::tuple>(), view.metric, view.block_offsets.back(),
+            view.table_code = table_code_of(table_code.cast<py::tuple>(), view.block_offsets.back(),
                                             view.lists ? view.lists->count() : 0);
-        if (!zero_rows.is_none()) {
-            view.zero_rows = span_of(held<int64_t>(zero_rows, "zero rows"));
-            const Span<const int64_t> zeros = view.zero_rows;
+        if (view.table_code) {
+            const Span<const int64_t> zeros =
+                zero_rows.is_none() ? Span<const int64_t>() : span_of(held<int64_t>(zero_rows, "zero rows"));
             for (std::size_t i = 0; i < zeros.size(); i++)
-                require(zeros[i] >= 0 && zeros[i] < view.rows && (i == 0 || zeros[i - 1] < zeros[i]),
-                        "zero rows are numbers of rows and ascend");
+                require((i > 0 ? zeros[i - 1] : -1) < zeros[i] && zeros[i] < view.rows, "zero rows ascend");
+            const py::gil_scoped_release release;
+            make_table_terms(view, zeros, threads);
         }
         if (!code.is_none()) {
             view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
@@ -100,15 +102,14 @@ ScanKind scan_kind_of(const std::string& name) {
     throw std::invalid_argument("scan is '" + name + "'; choose 'planes', 'code' or 'tables'");
 }
 
-// What a search of a table code must find in the view and the plan.
+// What a search of codes alone, or of a prefix of them, must find in the view.
 void require_scannable(const IndexView& view, const SearchPlan& plan) {
     require(!view.planes.empty() || plan.scan == ScanKind::tables, "without planes only the table code can be scanned");
     if (plan.scan != ScanKind::tables) return;
-    require(view.table_code && view.table_code->rung_of(plan.scan_dims) != nullptr,
+    require(view.table_code && view.table_code->segments_of(plan.scan_dims) > 0,
             "scan_dims is no rung of the table code");
-    require(!plan.stages.empty(), "a scan of tables only chooses rows; a stage measures them");
     if (view.planes.empty())
-        require(plan.stages.size() == 1 && plan.stages[0].dims == plan.scan_dims,
+        require(plan.stages.empty() || (plan.stages.size() == 1 && plan.stages[0].dims == plan.scan_dims),
                 "without planes the one stage is at scan_dims");
 }
 
@@ -156,11 +157,11 @@ py::tuple search_index(const PyIndexView& index, const Array<float>& queries, in
 void bind_index(py::module_& module) {
     py::class_<PyIndexView>(module, "IndexView", "Views of one index's arrays, bundled once; keeps the arrays alive.")
         .def(py::init<const std::string&, const Array<int32_t>&, const py::list&, const py::object&,
-                      const Array<int64_t>&, const py::object&, const py::object&, const py::object&,
-                      const py::object&>(),
+                      const Array<int64_t>&, const py::object&, const py::object&, const py::object&, const py::object&,
+                      int>(),
              py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
              py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"), py::arg("table_code") = py::none(),
-             py::arg("zero_rows") = py::none())
+             py::arg("zero_rows") = py::none(), py::arg("threads") = 1)
         .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"),
              py::arg("scan"), py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
              py::arg("routing_queries").noconvert() = py::none());

@@ -72,21 +72,23 @@ Array<float> block_keys(const Array<uint8_t>& blocks, const Array<int8_t>& queri
 
 // Keys (queries, 16 * blocks) with m = 1, c = 0: the exact sums of the entries that codes name. Tables are laid out as
 // the kernels take them.
-Array<float> table_keys(const Array<uint8_t>& blocks, int bits, int bytes, const Array<uint8_t>& tables) {
+Array<float> table_keys(const Array<uint8_t>& blocks, int bits, int bytes, const Array<uint8_t>& tables,
+                        const std::string& form, const Array<float>& terms) {
     const int64_t needed = bits == 8 ? int64_t{256} * bytes : (int64_t{bytes} + 3) / 4 * 128;
     require((bits == 4 || bits == 8) && blocks.ndim() == 3 && blocks.shape(2) == kBlockRows && bytes >= 1 &&
                 bytes <= blocks.shape(1) && tables.ndim() == 2 && tables.shape(1) == needed && tables.shape(0) >= 1 &&
-                tables.shape(0) <= kMaxQueryTile,
-            "blocks are (blocks, bytes, 16); 1 to 8 queries");
+                tables.shape(0) <= kMaxQueryTile && terms.size() == blocks.shape(0) * kBlockRows,
+            "blocks are (blocks, bytes, 16); 1 to 8 queries; one term per row");
     const int64_t rows = blocks.shape(0) * kBlockRows;
+    const KeyForm which = form_of(form);
     const std::vector<float> ones(kMaxQueryTile, 1.0f), zeros(kMaxQueryTile, 0.0f);
     std::vector<const uint8_t*> each;
     for (py::ssize_t q = 0; q < tables.shape(0); q++) each.push_back(tables.data() + q * needed);
     Array<float> keys({static_cast<int64_t>(tables.shape(0)), rows});
     const uint8_t* end = blocks.data() + blocks.size();
     (bits == 8 ? kernels().byte_keys : kernels().nibble_keys)(
-        {blocks.data(), blocks.shape(1) * kBlockRows, blocks.shape(0), end, bytes},
-        {each.data(), static_cast<int>(each.size()), ones.data(), zeros.data(), keys.mutable_data(), rows});
+        {blocks.data(), blocks.shape(1) * kBlockRows, blocks.shape(0), end, bytes, terms.data()},
+        {each.data(), static_cast<int>(each.size()), ones.data(), zeros.data(), keys.mutable_data(), rows}, which);
     return keys;
 }
 
@@ -154,7 +156,7 @@ void bind_kernels(py::module_& module) {
     own.def("block_keys", &block_keys, py::arg("blocks").noconvert(), py::arg("queries").noconvert(), py::arg("form"),
             py::arg("terms").noconvert());
     own.def("table_keys", &table_keys, py::arg("blocks").noconvert(), py::arg("bits"), py::arg("bytes"),
-            py::arg("tables").noconvert());
+            py::arg("tables").noconvert(), py::arg("form"), py::arg("terms").noconvert());
     own.def("round_tables", &round_tables, py::arg("tables").noconvert());
     own.def("collect_below", &collect_below, py::arg("keys").noconvert(), py::arg("threshold"), py::arg("first_row"));
     own.def("bound_of_smallest", &bound_of_smallest, py::arg("keys").noconvert(), py::arg("keep"));

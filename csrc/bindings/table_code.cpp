@@ -11,9 +11,8 @@ namespace {
 
 Span<const int32_t> segments_of(const py::handle& array) {
     const Span<const int32_t> ends = span_of(held<int32_t>(array, "segment ends"));
-    require(!ends.empty() && ends.size() <= kMaxSegments, "a table code has 1 to 256 segments");
-    require(std::is_sorted(ends.begin(), ends.end()) && ends[0] >= 0, "segment ends do not descend");
-    require(ends.back() >= 1, "the last segment ends at 1 dim or more");
+    require(!ends.empty() && ends.size() <= kMaxSegments && ends[0] > 0, "a table code has 1 to 256 segments");
+    for (std::size_t i = 1; i < ends.size(); i++) require(ends[i - 1] < ends[i], "segment ends ascend");
     return ends;
 }
 
@@ -87,53 +86,9 @@ Array<float> multiply_by(const Array<float>& rows, const Array<float>& matrix, i
     return out;
 }
 
-void set_centroids(TableCodeView& view, const py::handle& array, int64_t lists) {
-    const int64_t dims = view.dims;
-    const auto centroids = held<float>(array, "centroids");
-    require(lists > 0 && centroids.ndim() == 2 && centroids.shape(0) == lists && centroids.shape(1) == dims,
-            "codes of residuals need one centroid of the code's dims per list");
-    view.centroids = centroids.data();
-    view.centroid_stride = (dims + kBlockRows - 1) / kBlockRows * kBlockRows;
-    if (view.centroid_stride != dims) {
-        view.padded_centroids.resize(static_cast<std::size_t>(lists * view.centroid_stride));
-        for (int64_t list = 0; list < lists; list++)
-            std::copy_n(view.centroids + list * dims, dims,
-                        view.padded_centroids.begin() + list * view.centroid_stride);
-        view.centroids = view.padded_centroids.data();
-    }
-}
-
-// What rungs know of |x^|^2; view.rungs, segments and centroids are set.
-void set_norms(TableCodeView& view, const py::tuple& norms, int64_t lists) {
-    require(norms.size() == 3, "norms are (squared_norms, list_squared_norms, prefix_norms)");
-    const auto rungs = static_cast<py::ssize_t>(view.rungs.size());
-    const auto entries = static_cast<py::ssize_t>(view.segment_ends.size()) << view.bits;
-    const auto of_entries = held<float>(norms[0], "squared norms");
-    require(of_entries.ndim() == 2 && of_entries.shape(0) == rungs && of_entries.shape(1) == entries,
-            "squared norms are (rungs, segments * 2^bits)");
-    const auto of_prefixes = held<float>(norms[2], "prefix norms");
-    require(of_prefixes.ndim() == 1 && of_prefixes.size() == rungs, "there is one prefix norm per rung");
-    for (py::ssize_t rung = 0; rung < rungs; rung++) {
-        TableRung& of = view.rungs[static_cast<std::size_t>(rung)];
-        of.squared_norms = of_entries.data(rung, 0);
-        of.prefix_norm = of_prefixes.at(rung);
-        require(of.prefix_norm > 0, "prefix norms are above zero");
-    }
-    require(norms[1].is_none() == (view.centroids == nullptr), "lists have squared norms where they have centroids");
-    if (norms[1].is_none()) return;
-    const auto of_lists = held<float>(norms[1], "squared norms of lists");
-    require(of_lists.ndim() == 2 && of_lists.shape(0) == lists && of_lists.shape(1) == rungs,
-            "squared norms of lists are (lists, rungs)");
-    for (py::ssize_t rung = 0; rung < rungs; rung++)
-        for (int64_t list = 0; list < lists; list++)
-            view.rungs[static_cast<std::size_t>(rung)].list_squared_norms.push_back(of_lists.at(list, rung));
-}
-
 }  // namespace
 
-TableCodeView table_code_of(const py::tuple& code, Metric metric, int64_t block_count, int64_t lists) {
-    require(code.size() == 9,
-            "a table code is (dims, bits, rungs, segment_ends, rotation, codebooks, blocks, centroids, norms)");
+TableCodeView table_code_of(const py::tuple& code, int64_t block_count, int64_t lists) {
     TableCodeView view;
     view.dims = code[0].cast<int>();
     view.bits = code[1].cast<int>();
@@ -144,14 +99,12 @@ TableCodeView table_code_of(const py::tuple& code, Metric metric, int64_t block_
     const auto rungs = held<int32_t>(code[2], "rungs of a table code");
     require(rungs.ndim() == 2 && rungs.shape(0) >= 1 && rungs.shape(1) == 2, "rungs are rows (dims, segments)");
     for (py::ssize_t i = 0; i < rungs.shape(0); i++) {
-        view.rungs.push_back({rungs.at(i, 0), rungs.at(i, 1), nullptr, {}, 1.0f});
+        view.rungs.push_back({rungs.at(i, 0), rungs.at(i, 1)});
         const bool ascends = i == 0 || (rungs.at(i - 1, 0) < rungs.at(i, 0) && rungs.at(i - 1, 1) < rungs.at(i, 1));
         require(ascends && rungs.at(i, 0) >= 1 && rungs.at(i, 1) >= 1, "rungs ascend");
     }
     require(view.rungs.back().dims == view.dims && view.rungs.back().segments == segments,
             "the last rung of a table code is all of it");
-    const auto first_segments = static_cast<std::size_t>(view.rungs.front().segments);
-    require(view.segment_ends[first_segments - 1] >= 1, "the first rung of a table code has dims");
 
     if (code[4].is_none()) {
         require(rotated_dims <= dims, "segments end within the dims of the code");
@@ -179,9 +132,19 @@ TableCodeView table_code_of(const py::tuple& code, Metric metric, int64_t block_
     view.blocks = blocks.data();
     view.block_bytes = blocks.shape(1) * kBlockRows;
 
-    if (!code[7].is_none()) set_centroids(view, code[7], lists);
-    require(code[8].is_none() == (metric == Metric::inner_product), "table codes have norms under l2 and cosine only");
-    if (!code[8].is_none()) set_norms(view, code[8].cast<py::tuple>(), lists);
+    if (code[7].is_none()) return view;
+    const auto centroids = held<float>(code[7], "centroids");
+    require(lists > 0 && centroids.ndim() == 2 && centroids.shape(0) == lists && centroids.shape(1) == rotated_dims,
+            "codes of residuals need one rotated centroid per list");
+    view.centroids = centroids.data();
+    view.centroid_stride = (rotated_dims + kBlockRows - 1) / kBlockRows * kBlockRows;
+    if (view.centroid_stride != rotated_dims) {
+        view.padded_centroids.resize(static_cast<std::size_t>(lists * view.centroid_stride));
+        for (int64_t list = 0; list < lists; list++)
+            std::copy_n(view.centroids + list * rotated_dims, rotated_dims,
+                        view.padded_centroids.begin() + list * view.centroid_stride);
+        view.centroids = view.padded_centroids.data();
+    }
     return view;
 }
 

@@ -6,9 +6,18 @@
 
 namespace adanns {
 
-const TableRung* TableCodeView::rung_of(int prefix_dims) const {
+int TableCodeView::segments_of(int prefix_dims) const {
     for (const TableRung& rung : rungs)
-        if (rung.dims == prefix_dims) return &rung;
+        if (rung.dims == prefix_dims) return rung.segments;
+    return 0;
+}
+
+const float* TableCodeView::terms_at(int prefix_dims) const {
+    const float* at = terms.data();
+    for (const TableRung& rung : rungs) {
+        if (rung.dims == prefix_dims) return at;
+        at += terms_stride;
+    }
     return nullptr;
 }
 

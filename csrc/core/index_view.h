@@ -39,18 +39,14 @@ struct CodeView {
     Span<const float> scales, offsets;
 };
 
-// A prefix of a code: searching `dims` takes the first `segments`. What makes up |x^|^2, x^ the decoded row's prefix,
-// is there under l2 and cosine only.
+// A prefix of a code: searching `dims` takes the first `segments`.
 struct TableRung {
     int dims, segments;
-    const float* squared_norms = nullptr;   // what an entry adds to |x^|^2: [segment][entry]
-    std::vector<float> list_squared_norms;  // what a list adds; empty: nothing
-    float prefix_norm = 1;                  // what |x_p| typically is
 };
 
 // Codes of a prefix, normalised under cosine: its dims, rotated, are cut into segments, and a row names one entry of
 // each segment's codebook. Where there are centroids, codes are of what is left after that of the row's list is taken
-// off. A segment of no dims holds a part of |x^|^2 that the others do not tell.
+// off. The rotation keeps lengths, so a row is decoded, as far as a search needs it, where its segments are.
 struct TableCodeView {
     int dims = 0;
     int bits = 0;  // of a code: 4 or 8
@@ -61,12 +57,17 @@ struct TableCodeView {
     // Made with the view, as multiply_rows takes columns: a column per rotated dim, and per entry segment by segment.
     std::vector<float> rotation;  // empty: none
     std::vector<float> codebooks;
-    const float* centroids = nullptr;  // (lists, dims), or none; the stride is a multiple of 16
+    const float* centroids = nullptr;  // (lists, rotated dims), or none; the stride is a multiple of 16
     int64_t centroid_stride = 0;
     std::vector<float> padded_centroids;  // what `centroids` points to where it could not be taken as it came
+    // Row terms of the decoded rows, not of those that were coded: ranking by them finds more. One float per row and
+    // rung, made with the view.
+    std::vector<float> terms;
+    int64_t terms_stride = 0;
 
     int entries() const { return 1 << bits; }
-    const TableRung* rung_of(int prefix_dims) const;  // nullptr where the prefix is none
+    int segments_of(int prefix_dims) const;  // 0 where the prefix is no rung
+    const float* terms_at(int prefix_dims) const;
 };
 
 // One row of `count` terms per rung; `stride` leaves room for reads of whole vectors at the end.
@@ -100,7 +101,6 @@ struct IndexView {
     Span<const int64_t> ids;
     std::optional<CodeView> code;
     std::optional<TableCodeView> table_code;
-    Span<const int64_t> zero_rows;  // ascending: rows whose prefix is zero, which table codes alone do not tell
     std::optional<ListsView> lists;
     std::vector<int64_t> block_offsets;  // first code block of each list (one list of all rows where there are none)
 };

@@ -32,10 +32,11 @@ struct TableBlocks {
     int64_t stride, count;  // bytes from block to block; blocks
     const uint8_t* end;  // of the blocks that this call and those to follow read in order, so that they are prefetched
     int bytes;           // of each row that are read, those of the prefix
+    const float* terms;  // per row
 };
 
-// Queries against them; keys are m * sum + c, per query. Tables of byte codes are uint8 [byte][256 entries]; of nibble
-// codes [group of 4 bytes] [low or high nibble][byte of the group][16 entries], zero where the prefix has no code.
+// Queries against them. Tables of byte codes are uint8 [byte][256 entries]; of nibble codes [group of 4 bytes]
+// [low or high nibble][byte of the group][16 entries], zero where the prefix has no code.
 struct TableQueries {
     const uint8_t* const* tables;
     int count;
@@ -75,8 +76,8 @@ struct KernelTable {
                        const float* terms, float* keys, int64_t keys_stride);
 
     // Keys of whole blocks of table codes for several queries: the sum of the table entries that a row's codes name is
-    // exact.
-    using TableKeys = void (*)(const TableBlocks& blocks, const TableQueries& queries);
+    // exact, then the key form is applied.
+    using TableKeys = void (*)(const TableBlocks& blocks, const TableQueries& queries, KeyForm form);
     TableKeys nibble_keys, byte_keys;
 
     // Writes (key, first_row + i) for every keys[i] < threshold, in order; returns how many. The outputs have room for

@@ -136,15 +136,12 @@ int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query
     if (plan.steps.empty()) return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
 
     if (view.planes.empty()) {  // codes are all there is: what is returned is measured on them, not on rounded tables
-        decoded_keys(view, *view.table_code->rung_of(plan.scan_dims), query, rotated, candidates.rows.data(),
-                     candidates.count, candidates.keys.data());
+        table_keys_of(view, plan.scan_dims, rotated, candidates.rows.data(), candidates.count, candidates.keys.data());
         rescored[0] += candidates.count;
         return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
     }
-    if (!plan.steps.front().exact) {
-        prefetch_terms(view, plan.scan_dims, candidates);
-        recover_dots(view, plan, candidates);
-    }
+    prefetch_terms(view, plan.scan_dims, candidates);
+    if (!plan.steps.front().exact) recover_dots(view, plan, candidates);
     std::fill_n(candidates.band_dots.begin(), candidates.count, 0.0f);
     const auto add_range = [&](const DimRange& range, std::vector<float>& dots) {
         folded.resize(static_cast<std::size_t>(range.folded_dims));

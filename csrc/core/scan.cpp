@@ -65,7 +65,9 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
     const int64_t stride = plan.chunk_rows;
     tile.keys.resize(static_cast<std::size_t>(kMaxQueryTile * stride));
     float* keys = tile.keys.data();
-    const float* all_terms = plan.form == KeyForm::plain ? nullptr : view.terms.at(plan.dims);
+    const float* all_terms = nullptr;
+    if (plan.form != KeyForm::plain)
+        all_terms = plan.kind == ScanKind::tables ? view.table_code->terms_at(plan.dims) : view.terms.at(plan.dims);
     const float* folded = nullptr;
     const uint8_t* codes = nullptr;
     if (plan.kind == ScanKind::planes) folded = together(tile.folded, plan.range.folded_dims, slots, tile.group_folded);
@@ -102,8 +104,8 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
                 case ScanKind::tables:
                     const auto kernel = view.table_code->bits == 8 ? kernels().byte_keys : kernels().nibble_keys;
                     kernel({blocks.first, blocks.bytes, block_count, codes_end,
-                            code_bytes(*view.table_code, plan.rung->segments)},
-                           {queries.codes, queries.count, queries.m, queries.c, keys, stride});
+                            code_bytes(*view.table_code, plan.segments), terms},
+                           {queries.codes, queries.count, queries.m, queries.c, keys, stride}, plan.form);
                     break;
             }
             for (int q = 0; q < queries.count; q++)
@@ -120,6 +122,7 @@ int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, 
 
     static thread_local std::vector<ScanSlot> slots;
     const Span<const int64_t> offsets = view.lists->offsets;
+    const float m = key_multiplier(view.metric);
     int64_t scanned = 0;
     for (std::size_t i = 0, next; i < visits.size(); i = next) {
         slots.clear();
@@ -127,7 +130,7 @@ int64_t scan_lists(const IndexView& view, const ScanPlan& plan, ScanTile& tile, 
              next < visits.size() && visits[next].list == visits[i].list && visits[next].later == visits[i].later;
              next++) {
             const auto probe = static_cast<std::size_t>(int64_t{visits[next].slot} * probe_count + visits[next].probe);
-            slots.push_back({visits[next].slot, tile.list_parts.empty() ? 0.0f : tile.list_parts[probe]});
+            slots.push_back({visits[next].slot, tile.list_dots.empty() ? 0.0f : m * tile.list_dots[probe]});
         }
         const auto list = static_cast<std::size_t>(visits[i].list);
         if (plan.kind != ScanKind::planes && next < visits.size()) {

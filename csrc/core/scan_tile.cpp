@@ -12,7 +12,7 @@ constexpr int64_t kTileTableBytes = 512 << 10;  // of tables, which every list's
 
 int64_t row_bytes(const IndexView& view, const ScanPlan& plan) {
     if (plan.kind == ScanKind::code) return coded_bytes(plan.dims);
-    if (plan.kind == ScanKind::tables) return code_bytes(*view.table_code, plan.rung->segments);
+    if (plan.kind == ScanKind::tables) return code_bytes(*view.table_code, plan.segments);
     int64_t bytes = 0;
     for (const Stretch& stretch : plan.range.stretches)
         bytes += stretch.padded_dims * (stretch.plane->type == ScalarType::float32   ? 4
@@ -27,11 +27,10 @@ ScanPlan::ScanPlan(const IndexView& view, int dims, ScanKind kind, int64_t keep)
     : dims(dims),
       kind(kind),
       keep(keep),
-      form(kind == ScanKind::tables ? KeyForm::plain
-                                    : key_form(view.metric, kind == ScanKind::code && dims == view.code->dims)),
+      form(key_form(view.metric, kind == ScanKind::code && dims == view.code->dims)),
       range(kind == ScanKind::planes ? range_of(view, 0, dims) : DimRange{}),
-      rung(kind == ScanKind::tables ? view.table_code->rung_of(dims) : nullptr),
-      query_bytes(kind == ScanKind::tables ? table_bytes(*view.table_code, rung->segments) : coded_bytes(dims)) {
+      segments(kind == ScanKind::tables ? view.table_code->segments_of(dims) : 0),
+      query_bytes(kind == ScanKind::tables ? table_bytes(*view.table_code, segments) : coded_bytes(dims)) {
     const int64_t in_cache = kChunkBytes / row_bytes(view, *this) / kBlockRows * kBlockRows;
     chunk_rows = std::min(kMaxChunkRows, std::max<int64_t>(kBlockRows, in_cache));
     tile_queries = kMaxTileQueries;
@@ -50,10 +49,9 @@ void ScanTile::prepare(const IndexView& view, const ScanPlan& plan, const float*
     rotated.clear();
     if (plan.kind != ScanKind::planes) codes.resize(size * static_cast<std::size_t>(plan.query_bytes));
     if (plan.kind == ScanKind::tables) {
-        rotated.resize(size * static_cast<std::size_t>(rotated_dims(*view.table_code, plan.rung->segments)));
-        norm_weights.resize(size);
-        table_queries(*view.table_code, *plan.rung, view.metric, queries, query_stride, order, count,
-                      {rotated.data(), codes.data(), m.data(), c.data(), norm_weights.data()});
+        rotated.resize(size * static_cast<std::size_t>(rotated_dims(*view.table_code, plan.segments)));
+        table_queries(*view.table_code, view.metric, plan.segments, queries, query_stride, order, count, rotated.data(),
+                      codes.data(), m.data(), c.data());
         return;
     }
     const int64_t floats = plan.range.folded_dims;
@@ -78,18 +76,13 @@ const float* ScanTile::rotated_query(int64_t slot) const {
     return dims > 0 ? rotated.data() + slot * dims : nullptr;
 }
 
-void ScanTile::add_lists(const IndexView& view, const ScanPlan& plan, const float* queries, int64_t query_stride,
-                         const int64_t* order, const int32_t* probes, int probe_count) {
-    list_parts.clear();
+void ScanTile::add_centroids(const IndexView& view, const ScanPlan& plan, const int32_t* probes, int probe_count) {
+    list_dots.clear();
     if (plan.kind != ScanKind::tables || view.table_code->centroids == nullptr) return;
-    list_parts.resize(static_cast<std::size_t>(count * probe_count));
-    const float multiplier = key_multiplier(view.metric);
-    for (int64_t slot = 0; slot < count; slot++) {
-        float* parts = list_parts.data() + slot * probe_count;
-        list_sums(*view.table_code, *plan.rung, queries + order[slot] * query_stride,
-                  norm_weights[static_cast<std::size_t>(slot)], probes + slot * probe_count, probe_count, parts);
-        for (int i = 0; i < probe_count; i++) parts[i] *= multiplier;
-    }
+    list_dots.resize(static_cast<std::size_t>(count * probe_count));
+    for (int64_t slot = 0; slot < count; slot++)
+        centroid_dots(*view.table_code, plan.segments, rotated_query(slot), probes + slot * probe_count, probe_count,
+                      list_dots.data() + slot * probe_count);
 }
 
 }  // namespace adanns

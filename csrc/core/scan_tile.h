@@ -19,11 +19,11 @@ struct ScanPlan {
     ScanKind kind;
     int64_t keep;
     KeyForm form;
-    DimRange range;         // of planes; empty where codes are scanned
-    const TableRung* rung;  // of the table code; nullptr where none is scanned
-    int64_t query_bytes;    // of one query in ScanTile::codes: int8 codes or tables
-    int64_t chunk_rows;     // rows scanned at a time: they stay in the first-level cache while several queries pass
-    int64_t tile_queries;   // queries scanned together
+    DimRange range;        // of planes; empty where codes are scanned
+    int segments;          // of a table code; 0 where none is scanned
+    int64_t query_bytes;   // of one query in ScanTile::codes: int8 codes or tables
+    int64_t chunk_rows;    // rows scanned at a time: they stay in the first-level cache while several queries pass
+    int64_t tile_queries;  // queries scanned together
 };
 
 // Reused from tile to tile by one thread.
@@ -31,15 +31,14 @@ struct ScanTile {
     void prepare(const IndexView& view, const ScanPlan& plan, const float* queries, int64_t query_stride,
                  const int64_t* order, int64_t count);
 
-    // Where table codes are of residuals: list_parts[slot * probe_count + i] for the lists that the queries probe.
-    void add_lists(const IndexView& view, const ScanPlan& plan, const float* queries, int64_t query_stride,
-                   const int64_t* order, const int32_t* probes, int probe_count);
+    // Where codes are of residuals: list_dots[slot * probe_count + i] for the lists that the queries probe.
+    void add_centroids(const IndexView& view, const ScanPlan& plan, const int32_t* probes, int probe_count);
 
     // What the query's tables were made from; nullptr for other scans.
     const float* rotated_query(int64_t slot) const;
 
     int64_t count = 0;
-    std::vector<float> folded, rotated, m, c, norm_weights, list_parts;
+    std::vector<float> folded, rotated, m, c, list_dots;
     std::vector<uint8_t> codes;
     std::vector<Shortlist> shortlists;
 

@@ -119,7 +119,7 @@ SearchTotals search(const IndexView& view, const SearchPlan& plan, const float* 
             for (int64_t slot = 0; slot < count; slot++)
                 std::copy_n(batch.probes.begin() + order[slot] * probe_count, probe_count,
                             probes.begin() + slot * probe_count);
-            tile.add_lists(view, batch.scan, queries, query_stride, order, probes.data(), plan.probe_count);
+            tile.add_centroids(view, batch.scan, probes.data(), plan.probe_count);
             totals.scanned = scan_lists(view, batch.scan, tile, probes.data(), plan.probe_count);
         } else {
             scan_rows(view, batch.scan, tile, all_slots(count), 0, view.rows, 0);

@@ -6,11 +6,14 @@
 
 #include "multiply.h"
 #include "norms.h"
+#include "thread_pool.h"
 
 namespace adanns {
 namespace {
 
-// Dot products with every entry; tables: [query][segment][entry].
+constexpr int64_t kTermRows = 4096;  // per task
+
+// tables: [query][segment][entry].
 void float_tables(const TableCodeView& code, int segments, const float* rotated, int64_t count,
                   std::vector<float>& tables) {
     const int entries = code.entries();
@@ -31,7 +34,46 @@ const uint8_t* codes_of(const IndexView& view, int64_t row, int64_t list) {
     return view.table_code->blocks + block * view.table_code->block_bytes + (row - first) % kBlockRows;
 }
 
-// Of the entries that a row's codes name.
+// Of segment after segment, the squared length of every entry.
+std::vector<float> entry_squares(const TableCodeView& code) {
+    const int entries = code.entries();
+    std::vector<float> squares;
+    int64_t begin = 0;
+    for (const int64_t end : code.segment_ends) {
+        // Entries are columns of blocks, as multiply_rows takes them; with one row of ones it adds their squares.
+        std::vector<float> squared(code.codebooks.begin() + begin * entries, code.codebooks.begin() + end * entries);
+        for (float& value : squared) value *= value;
+        const std::vector<float> ones(static_cast<std::size_t>(end - begin), 1.0f);
+        squares.resize(squares.size() + static_cast<std::size_t>(entries));
+        kernels().multiply_rows(ones.data(), end - begin, 1, squared.data(), end - begin, entries,
+                                squares.data() + squares.size() - static_cast<std::size_t>(entries), entries);
+        begin = end;
+    }
+    return squares;
+}
+
+// |centroid + entry|^2 = |centroid|^2 + 2 centroid . entry + |entry|^2: the last two as tables, the first per rung.
+void add_centroid(const TableCodeView& code, const std::vector<float>& squares, int64_t list,
+                  std::vector<float>& tables, std::vector<float>& squared_prefixes) {
+    const float* centroid = code.centroids + list * code.centroid_stride;
+    float_tables(code, code.rungs.back().segments, centroid, 1, tables);
+    for (std::size_t i = 0; i < tables.size(); i++) tables[i] = 2 * tables[i] + squares[i];
+    for (std::size_t rung = 0; rung < code.rungs.size(); rung++)
+        squared_prefixes[rung] =
+            static_cast<float>(squared_norm(centroid, rotated_dims(code, code.rungs[rung].segments)));
+}
+
+std::size_t entry_of(const TableCodeView& code, const uint8_t* codes, std::size_t segment) {
+    if (code.bits == 8) return codes[segment * kBlockRows];
+    return codes[segment / 2 * kBlockRows] >> segment % 2 * 4 & 15;
+}
+
+int32_t list_of(const IndexView& view, uint32_t row) {
+    if (!view.lists) return 0;
+    const Span<const int64_t> offsets = view.lists->offsets;
+    return static_cast<int32_t>(std::upper_bound(offsets.begin(), offsets.end(), int64_t{row}) - offsets.begin() - 1);
+}
+
 float table_sum(const TableCodeView& code, int segments, const float* tables, const uint8_t* codes) {
     const int entries = code.entries();
     float sums[2] = {};
@@ -47,118 +89,108 @@ float table_sum(const TableCodeView& code, int segments, const float* tables, co
     return sums[0] + sums[1];
 }
 
-// dots[i] = prefix of the query . the same prefix of the centroid of list lists[i].
-void centroid_dots(const TableCodeView& code, int prefix_dims, const float* query, const int32_t* lists, int64_t count,
-                   float* dots) {
-    static thread_local std::vector<float> padded;
-    const int padded_dims = (prefix_dims + kBlockRows - 1) / kBlockRows * kBlockRows;
-    padded.assign(static_cast<std::size_t>(padded_dims), 0.0f);
-    std::copy_n(query, prefix_dims, padded.begin());
-    std::fill_n(dots, count, 0.0f);
-    kernels().dot_gather_f32(code.centroids, code.centroid_stride, reinterpret_cast<const uint32_t*>(lists), count,
-                             padded.data(), padded_dims, dots);
-}
-
-float norm_weight(Metric metric, const TableRung& rung, const float* query) {
-    switch (metric) {
-        case Metric::l2: return 0.5f;
-        case Metric::inner_product: return 0.0f;
-        case Metric::cosine: {
-            const double weight = 0.5 * std::sqrt(squared_norm(query, rung.dims)) / rung.prefix_norm;
-            return static_cast<float>(std::min<double>(weight, std::numeric_limits<float>::max()));
-        }
-    }
-    return 0.0f;
-}
-
-// The list of each row.
-void lists_of(const ListsView& lists, const uint32_t* rows, int64_t count, int32_t* out) {
-    for (int64_t i = 0; i < count; i++) {
-        const auto after = std::upper_bound(lists.offsets.begin(), lists.offsets.end(), int64_t{rows[i]});
-        out[i] = static_cast<int32_t>(after - lists.offsets.begin() - 1);
-    }
-}
-
-float decoded_key(Metric metric, float dot, float squared_norm) {
-    squared_norm = std::max(0.0f, squared_norm);
-    switch (metric) {
-        case Metric::l2: return squared_norm - 2.0f * dot;
-        case Metric::inner_product: return -dot;
-        case Metric::cosine: return squared_norm > 0 ? -dot / std::sqrt(squared_norm) : 0.0f;
-    }
-    return -dot;
-}
-
 }  // namespace
 
 int64_t table_bytes(const TableCodeView& code, int segments) {
     return code.bits == 8 ? int64_t{256} * segments : (int64_t{segments} + 7) / 8 * 128;
 }
 
-void table_queries(const TableCodeView& code, const TableRung& rung, Metric metric, const float* queries,
-                   int64_t query_stride, const int64_t* order, int64_t count, const TableQueryArrays& out) {
+void table_queries(const TableCodeView& code, Metric metric, int segments, const float* queries, int64_t query_stride,
+                   const int64_t* order, int64_t count, float* rotated, uint8_t* tables, float* m, float* c) {
     static thread_local std::vector<float> prefixes, exact;
-    const int dims = rotated_dims(code, rung.segments);
-    const int64_t bytes = table_bytes(code, rung.segments), per_query = int64_t{rung.segments} * code.entries();
+    const int entries = code.entries(), dims = rotated_dims(code, segments);
+    const int64_t bytes = table_bytes(code, segments);
     const auto copy_prefixes = [&](int prefix_dims, float* to) {
         for (int64_t q = 0; q < count; q++)
             std::copy_n(queries + order[q] * query_stride, prefix_dims, to + q * prefix_dims);
     };
     if (code.rotation.empty()) {
-        copy_prefixes(dims, out.rotated);
+        copy_prefixes(dims, rotated);
     } else {
         prefixes.resize(static_cast<std::size_t>(count * code.dims));
         copy_prefixes(code.dims, prefixes.data());
-        multiply_blocks(prefixes.data(), count, code.rotation, code.dims, dims, out.rotated);
+        multiply_blocks(prefixes.data(), count, code.rotation, code.dims, dims, rotated);
     }
-    const float m = key_multiplier(metric);
     for (int64_t first = 0; first < count; first += kMaxQueryTile) {
         const int64_t some = std::min<int64_t>(kMaxQueryTile, count - first);
-        float_tables(code, rung.segments, out.rotated + first * dims, some, exact);
-        for (int64_t q = first; q < first + some; q++) {
-            float* tables = exact.data() + (q - first) * per_query;
-            const float weight = out.norm_weights[q] = norm_weight(metric, rung, queries + order[q] * query_stride);
-            if (weight != 0)
-                for (int64_t i = 0; i < per_query; i++) tables[i] -= weight * rung.squared_norms[i];
+        float_tables(code, segments, rotated + first * dims, some, exact);
+        for (int64_t q = 0; q < some; q++) {
             float step, bias;
-            kernels().round_tables(tables, rung.segments, code.entries(), out.tables + q * bytes, &step, &bias);
-            out.m[q] = m * step;
-            out.c[q] = m * bias;
+            kernels().round_tables(exact.data() + q * segments * entries, segments, entries,
+                                   tables + (first + q) * bytes, &step, &bias);
+            m[first + q] = key_multiplier(metric) * step;
+            c[first + q] = key_multiplier(metric) * bias;
         }
     }
 }
 
-void list_sums(const TableCodeView& code, const TableRung& rung, const float* query, float norm_weight,
-               const int32_t* lists, int64_t count, float* sums) {
-    centroid_dots(code, rung.dims, query, lists, count, sums);
-    if (norm_weight == 0) return;
-    for (int64_t i = 0; i < count; i++)
-        sums[i] -= norm_weight * rung.list_squared_norms[static_cast<std::size_t>(lists[i])];
+void centroid_dots(const TableCodeView& code, int segments, const float* rotated, const int32_t* lists, int64_t count,
+                   float* dots) {
+    static thread_local std::vector<float> padded;
+    const int dims = rotated_dims(code, segments), padded_dims = (dims + kBlockRows - 1) / kBlockRows * kBlockRows;
+    padded.assign(static_cast<std::size_t>(padded_dims), 0.0f);
+    std::copy_n(rotated, dims, padded.begin());
+    std::fill_n(dots, count, 0.0f);
+    kernels().dot_gather_f32(code.centroids, code.centroid_stride, reinterpret_cast<const uint32_t*>(lists), count,
+                             padded.data(), padded_dims, dots);
 }
 
-void decoded_keys(const IndexView& view, const TableRung& rung, const float* query, const float* rotated,
-                  const uint32_t* rows, int64_t count, float* keys) {
-    static thread_local std::vector<float> tables, dots;
+void table_keys_of(const IndexView& view, int prefix_dims, const float* rotated, const uint32_t* rows, int64_t count,
+                   float* keys) {
+    static thread_local std::vector<float> tables, list_dots;
     static thread_local std::vector<int32_t> lists;
     const TableCodeView& code = *view.table_code;
-    float_tables(code, rung.segments, rotated, 1, tables);
-    lists.assign(static_cast<std::size_t>(count), 0);
-    if (view.lists) lists_of(*view.lists, rows, count, lists.data());
-    dots.assign(static_cast<std::size_t>(count), 0.0f);
-    if (code.centroids != nullptr) centroid_dots(code, rung.dims, query, lists.data(), count, dots.data());
+    const int segments = code.segments_of(prefix_dims);
+    float_tables(code, segments, rotated, 1, tables);
+    lists.resize(static_cast<std::size_t>(count));
+    for (int64_t i = 0; i < count; i++) lists[static_cast<std::size_t>(i)] = list_of(view, rows[i]);
+    list_dots.assign(static_cast<std::size_t>(count), 0.0f);
+    if (code.centroids != nullptr) centroid_dots(code, segments, rotated, lists.data(), count, list_dots.data());
 
+    const float m = key_multiplier(view.metric);
+    const float* terms = code.terms_at(prefix_dims);
     for (int64_t i = 0; i < count; i++) __builtin_prefetch(codes_of(view, rows[i], lists[static_cast<std::size_t>(i)]));
     for (int64_t i = 0; i < count; i++) {
         const auto at = static_cast<std::size_t>(i);
         const uint8_t* codes = codes_of(view, rows[i], lists[at]);
-        const float dot = dots[at] + table_sum(code, rung.segments, tables.data(), codes);
-        float squared = 0;
-        if (rung.squared_norms != nullptr) squared = table_sum(code, rung.segments, rung.squared_norms, codes);
-        if (!rung.list_squared_norms.empty()) squared += rung.list_squared_norms[static_cast<std::size_t>(lists[at])];
-        const bool zero = std::binary_search(view.zero_rows.begin(), view.zero_rows.end(), int64_t{rows[i]});
-        const float key = zero ? 0.0f : decoded_key(view.metric, dot, squared);
+        float key = m * (table_sum(code, segments, tables.data(), codes) + list_dots[at]);
+        if (view.metric == Metric::l2) key += terms[rows[i]];
+        if (view.metric == Metric::cosine) key *= terms[rows[i]];
         keys[i] = std::min(std::numeric_limits<float>::infinity(), key);  // where sums went beyond float
     }
+}
+
+void make_table_terms(IndexView& view, Span<const int64_t> zero_rows, int threads) {
+    TableCodeView& code = *view.table_code;
+    code.terms.clear();
+    if (view.metric == Metric::inner_product) return;
+    code.terms_stride = view.rows + kBlockRows;
+    code.terms.resize(code.rungs.size() * static_cast<std::size_t>(code.terms_stride));
+    const int entries = code.entries();
+    const std::vector<float> squares = entry_squares(code);
+    parallel_for((view.rows + kTermRows - 1) / kTermRows, threads, [&](int64_t task) {
+        std::vector<float> tables = squares, squared_prefixes(code.rungs.size());
+        int32_t list = -1;
+        for (int64_t row = task * kTermRows; row < std::min(view.rows, (task + 1) * kTermRows); row++) {
+            if (const int32_t own = list_of(view, static_cast<uint32_t>(row)); own != list) {
+                list = own;
+                if (code.centroids != nullptr) add_centroid(code, squares, list, tables, squared_prefixes);
+            }
+            const uint8_t* codes = codes_of(view, row, list);
+            float sum = 0;
+            float* to = code.terms.data() + row;
+            for (std::size_t rung = 0, segment = 0; rung < code.rungs.size(); rung++, to += code.terms_stride) {
+                for (; segment < static_cast<std::size_t>(code.rungs[rung].segments); segment++)
+                    sum += tables[segment * static_cast<std::size_t>(entries) + entry_of(code, codes, segment)];
+                const float square = std::max(0.0f, sum + squared_prefixes[rung]);
+                *to = view.metric == Metric::l2 ? square : square > 0 ? 1 / std::sqrt(square) : 0.0f;
+            }
+        }
+    });
+    if (view.metric == Metric::cosine)
+        for (std::size_t rung = 0; rung < code.rungs.size(); rung++)
+            for (const int64_t row : zero_rows)
+                code.terms[rung * static_cast<std::size_t>(code.terms_stride) + static_cast<std::size_t>(row)] = 0;
 }
 
 }  // namespace adanns

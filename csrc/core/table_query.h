@@ -1,10 +1,4 @@
-// A query against table codes: what each entry of their codebooks adds to a row's key.
-//
-// Rows rank by their distance to the query as they are decoded, x^: keys are key_multiplier(metric) times
-//     q . x^ - norm_weight * |x^|^2,
-// a sum over segments and lists. Under l2 that is |q - x^|^2 - |q|^2; under cosine half of |q / |q| - x^ / n|^2, n the
-// length that prefixes have, up to what is the same for all rows. Among short codes that ranks much better than q . x^
-// does, since decoded rows are shorter the less their codes tell of them.
+// A query against table codes: the dot products of its segments with every entry of their codebooks.
 #pragma once
 
 #include <cstdint>
@@ -26,25 +20,21 @@ inline int rotated_dims(const TableCodeView& code, int segments) {
     return code.segment_ends[static_cast<std::size_t>(segments - 1)];
 }
 
-// Queries of a tile as the scan takes them.
-struct TableQueryArrays {
-    float* rotated;       // rotated_dims apart
-    uint8_t* tables;      // rounded; table_bytes apart
-    float *m, *c;         // the key form that undoes the rounding
-    float* norm_weights;  // of |x^|^2 beside the dot product
-};
+// The queries order[0 .. count) as the scan takes them: rotated, rotated_dims apart; rounded tables, table_bytes apart;
+// and per query the key form that undoes the rounding. None of them depends on the others.
+void table_queries(const TableCodeView& code, Metric metric, int segments, const float* queries, int64_t query_stride,
+                   const int64_t* order, int64_t count, float* rotated, uint8_t* tables, float* m, float* c);
 
-// The queries order[0 .. count), none of which depends on the others.
-void table_queries(const TableCodeView& code, const TableRung& rung, Metric metric, const float* queries,
-                   int64_t query_stride, const int64_t* order, int64_t count, const TableQueryArrays& out);
+// Keys of rows in any order from float tables: of the stored codes, without rounding the query.
+void table_keys_of(const IndexView& view, int prefix_dims, const float* rotated, const uint32_t* rows, int64_t count,
+                   float* keys);
 
-// sums[i] = what list lists[i] adds to the sum of a query's entries; codes are of residuals.
-void list_sums(const TableCodeView& code, const TableRung& rung, const float* query, float norm_weight,
-               const int32_t* lists, int64_t count, float* sums);
+// dots[i] = the rotated query . the centroid of list lists[i], as far as the first `segments` go.
+void centroid_dots(const TableCodeView& code, int segments, const float* rotated, const int32_t* lists, int64_t count,
+                   float* dots);
 
-// Keys of rows in any order for `rerank`, from float tables: of distances to the decoded rows, as they would be of
-// stored ones.
-void decoded_keys(const IndexView& view, const TableRung& rung, const float* query, const float* rotated,
-                  const uint32_t* rows, int64_t count, float* keys);
+// The view's row terms of its decoded rows. zero_rows ascend: those rows were zero before they were coded, and have no
+// direction under cosine whatever they decode to.
+void make_table_terms(IndexView& view, Span<const int64_t> zero_rows, int threads);
 
 }  // namespace adanns

@@ -1,7 +1,7 @@
-// Scan of table codes: the entries that a row's codes name add up to a sum, which becomes its key.
+// Scan of table codes: the entries that a row's codes name add up to its dot product, which becomes a key.
 #pragma once
 
-#include "../core/kernel_table.h"
+#include "keys.h"
 #include "lookup.h"
 
 namespace {
@@ -25,6 +25,7 @@ ADANNS_INLINE TableBlocks from(const TableBlocks& blocks, int64_t first) {
     TableBlocks rest = blocks;
     rest.first += first * blocks.stride;
     rest.count -= first;
+    rest.terms += 16 * first;
     return rest;
 }
 
@@ -33,13 +34,15 @@ ADANNS_INLINE int64_t ahead_of(const TableBlocks& blocks, int tile) {
     return blocks.first + tile * blocks.stride + kBytesAhead <= blocks.end ? kBytesAhead : 0;
 }
 
-ADANNS_INLINE void store_keys(const BlockSums& sums, const TableQueries& queries, int b, int q, float* keys) {
+template <KeyForm Form>
+ADANNS_INLINE void store_keys(const BlockSums& sums, const TableBlocks& blocks, const TableQueries& queries, int b,
+                              int q, float* keys) {
     const VecF m = splat(queries.m[q]), c = splat(queries.c[q]);
     for (int row = 16 * b, i = 0; i < BlockSums::kVectors; row += kLanes, i++)
-        store_as(keys + q * queries.keys_stride + row, m * to_float(sums.v[i]) + c);
+        store_as(keys + q * queries.keys_stride + row, key_of<Form>(to_float(sums.v[i]), m, c, blocks.terms + row));
 }
 
-template <int Blocks, int Queries>
+template <KeyForm Form, int Blocks, int Queries>
 ADANNS_INLINE void nibble_tile(const TableBlocks& blocks, const TableQueries& queries, float* keys) {
     NibbleSums sums[Blocks][Queries];
     for (int b = 0; b < Blocks; b++)
@@ -57,28 +60,28 @@ ADANNS_INLINE void nibble_tile(const TableBlocks& blocks, const TableQueries& qu
     for (; byte + kNibbleBytes <= blocks.bytes; byte += kNibbleBytes) step(byte, kNibbleBytes);
     if (byte < blocks.bytes) step(byte, blocks.bytes - byte);
     for (int b = 0; b < Blocks; b++)
-        for (int q = 0; q < Queries; q++) store_keys(sums[b][q].by_row(), queries, b, q, keys);
+        for (int q = 0; q < Queries; q++) store_keys<Form>(sums[b][q].by_row(), blocks, queries, b, q, keys);
 }
 
 // What is left over goes in tiles of half as many blocks: several sums at once hide the latency of an addition.
-template <int Blocks, int Queries>
+template <KeyForm Form, int Blocks, int Queries>
 ADANNS_INLINE void nibble_tiles(const TableBlocks& blocks, const TableQueries& queries, float* keys) {
     int64_t b = 0;
     for (; b + Blocks <= blocks.count; b += Blocks)
-        nibble_tile<Blocks, Queries>(from(blocks, b), queries, keys + 16 * b);
-    if constexpr (Blocks > 1) nibble_tiles<Blocks / 2, Queries>(from(blocks, b), queries, keys + 16 * b);
+        nibble_tile<Form, Blocks, Queries>(from(blocks, b), queries, keys + 16 * b);
+    if constexpr (Blocks > 1) nibble_tiles<Form, Blocks / 2, Queries>(from(blocks, b), queries, keys + 16 * b);
 }
 
 struct Nibbles {
-    template <int Queries>
+    template <KeyForm Form, int Queries>
     static __attribute__((noinline)) void keys(const TableBlocks& blocks, const TableQueries& queries) {
-        nibble_tiles<kTableSums / Queries, Queries>(blocks, queries, queries.keys);
+        nibble_tiles<Form, kTableSums / Queries, Queries>(blocks, queries, queries.keys);
     }
 };
 
 // `count` blocks, in groups of kByteBlocks; where the last one lacks blocks, it looks up the first again in their
 // place.
-template <int Groups, int Queries>
+template <KeyForm Form, int Groups, int Queries>
 ADANNS_INLINE void byte_tile(const TableBlocks& blocks, int64_t count, const TableQueries& queries, float* keys) {
     ByteSums sums[Groups][Queries];
     for (int g = 0; g < Groups; g++)
@@ -102,39 +105,44 @@ ADANNS_INLINE void byte_tile(const TableBlocks& blocks, int64_t count, const Tab
             BlockSums rows[kByteBlocks];
             sums[g][q].by_row(rows);
             for (int b = 0; b < kByteBlocks; b++)
-                if (g * kByteBlocks + b < count) store_keys(rows[b], queries, g * kByteBlocks + b, q, keys);
+                if (g * kByteBlocks + b < count)
+                    store_keys<Form>(rows[b], blocks, queries, g * kByteBlocks + b, q, keys);
         }
 }
 
 struct Bytes {
-    template <int Queries>
+    template <KeyForm Form, int Queries>
     static __attribute__((noinline)) void keys(const TableBlocks& blocks, const TableQueries& queries) {
         constexpr int kGroups = kTableQueries / Queries, kTile = kGroups * kByteBlocks;
         int64_t b = 0;
         for (; b + kTile <= blocks.count; b += kTile)
-            byte_tile<kGroups, Queries>(from(blocks, b), kTile, queries, queries.keys + 16 * b);
+            byte_tile<Form, kGroups, Queries>(from(blocks, b), kTile, queries, queries.keys + 16 * b);
         for (; b < blocks.count; b += kByteBlocks)
-            byte_tile<1, Queries>(from(blocks, b), blocks.count - b, queries, queries.keys + 16 * b);
+            byte_tile<Form, 1, Queries>(from(blocks, b), blocks.count - b, queries, queries.keys + 16 * b);
     }
 };
 
 // As many queries at a time as there are registers for, then half as many.
-template <class Codes, int Queries>
+template <class Codes, KeyForm Form, int Queries>
 ADANNS_INLINE void table_keys_of(TableBlocks blocks, TableQueries queries) {
     for (; queries.count >= Queries; queries.count -= Queries) {
-        Codes::template keys<Queries>(blocks, queries);
+        Codes::template keys<Form, Queries>(blocks, queries);
         queries.tables += Queries;
         queries.m += Queries;
         queries.c += Queries;
         queries.keys += Queries * queries.keys_stride;
         blocks.end = blocks.first;  // prefetched already
     }
-    if constexpr (Queries > 1) table_keys_of<Codes, Queries / 2>(blocks, queries);
+    if constexpr (Queries > 1) table_keys_of<Codes, Form, Queries / 2>(blocks, queries);
 }
 
 template <class Codes>
-void table_keys(const TableBlocks& blocks, const TableQueries& queries) {
-    table_keys_of<Codes, kTableQueries>(blocks, queries);
+void table_keys(const TableBlocks& blocks, const TableQueries& queries, KeyForm form) {
+    switch (form) {
+        case KeyForm::plain: return table_keys_of<Codes, KeyForm::plain, kTableQueries>(blocks, queries);
+        case KeyForm::add: return table_keys_of<Codes, KeyForm::add, kTableQueries>(blocks, queries);
+        case KeyForm::multiply: return table_keys_of<Codes, KeyForm::multiply, kTableQueries>(blocks, queries);
+    }
 }
 
 }  // namespace
