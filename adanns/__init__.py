@@ -8,7 +8,16 @@ minus the inner product. Sizes are in rows, not bytes.
 from adanns import adaptive_classification, datasets, evaluate
 from adanns.diagnosis import Diagnosis, diagnose
 from adanns.errors import CorruptIndexError, DuplicateIdError, IncompatibleVersionError, NotBuiltError
-from adanns.indexes import ExactIndex, FunnelIndex, Index, IVFIndex, load
+from adanns.indexes import (
+    CompactIndex,
+    ExactIndex,
+    FunnelIndex,
+    Index,
+    IVFIndex,
+    IVFOPQIndex,
+    OPQIndex,
+    load,
+)
 from adanns.ladder import default_ladder
 from adanns.results import SearchResult, StageStats
 from adanns.training.kmeans import Clusters, train_kmeans
@@ -17,15 +26,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Clusters",
+    "CompactIndex",
     "CorruptIndexError",
     "Diagnosis",
     "DuplicateIdError",
     "ExactIndex",
     "FunnelIndex",
     "IVFIndex",
+    "IVFOPQIndex",
     "IncompatibleVersionError",
     "Index",
     "NotBuiltError",
+    "OPQIndex",
     "SearchResult",
     "StageStats",
     "adaptive_classification",

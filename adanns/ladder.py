@@ -32,13 +32,21 @@ def checked_ladder(ladder: Iterable[int] | None) -> tuple[int, ...] | None:
     """An increasing tuple of positive ints; None, which means the default ladder, stays None."""
     if ladder is None:
         return None
-    try:
-        rungs = tuple(operator.index(rung) for rung in ladder)
-    except TypeError:
-        raise TypeError(f"ladder is {ladder!r}; expected increasing positive ints such as (8, 16, 32)") from None
-    if not rungs or rungs[0] < 1 or any(low >= high for low, high in itertools.pairwise(rungs)):
-        raise ValueError(f"ladder is {rungs}; its dims must be positive and increase")
+    rungs = checked_rungs(ladder, "ladder")
+    if not rungs:
+        raise ValueError("ladder is (); its dims must be positive and increase")
     return rungs
+
+
+def checked_rungs(rungs: Iterable[int], name: str) -> tuple[int, ...]:
+    """An increasing tuple of positive ints."""
+    try:
+        checked = tuple(operator.index(rung) for rung in rungs)
+    except TypeError:
+        raise TypeError(f"{name} is {rungs!r}; expected increasing positive ints such as (8, 16, 32)") from None
+    if any(rung < 1 for rung in checked[:1]) or any(low >= high for low, high in itertools.pairwise(checked)):
+        raise ValueError(f"{name} is {checked}; its dims must be positive and increase")
+    return checked
 
 
 def ladder_for(dims: int, ladder: Sequence[int] | None) -> tuple[int, ...]:
@@ -99,7 +107,7 @@ def plan_planes(ladder: Sequence[int], precision: Precision) -> tuple[Band, ...]
     return tuple(bands)
 
 
-def checked_precision(precision: Precision) -> Precision:
+def checked_precision(precision: Precision | None) -> Precision:
     """`precision` if every type in it is known."""
     if isinstance(precision, str):
         types: list[object] = [precision]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from adanns import _core
 from adanns.arrays import Arrays, Vectors, aligned_empty, checked_ids, row_chunks
 from adanns.errors import DuplicateIdError
-from adanns.ladder import Band, Metric, Precision, ladder_for, plan_planes
+from adanns.ladder import Band, Metric, ladder_for
 from adanns.progress import Progress
 
 PADDED = 16  # elements: rows are padded to whole vectors, and row terms leave as much room at their end
 PlaneTuple = tuple[int, int, NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
+Plan: TypeAlias = Callable[[tuple[int, ...]], tuple[Band, ...]]
+"""The planes of vectors with this ladder; raises where something else does not fit the ladder."""
 
 
 def padded(dims: int) -> int:
@@ -40,10 +42,10 @@ def plane_tuples(bands: Sequence[Band], arrays: Arrays) -> list[PlaneTuple]:
 class PlaneBuilder:
     """Packs chunks of vectors into planes; afterwards `bands`, `ladder`, `rows` and `arrays` (planes and ids)."""
 
-    def __init__(self, metric: Metric, ladder: Sequence[int] | None, precision: Precision, threads: int) -> None:
-        self._metric = metric
+    def __init__(self, metric: Metric, ladder: Sequence[int] | None, plan: Plan, threads: int) -> None:
+        self.metric = metric
         self._given_ladder = ladder
-        self._precision = precision
+        self._plan = plan
         self._threads = threads
 
     def pack(self, vectors: Any, ids: Any, progress: Progress) -> None:
@@ -55,7 +57,7 @@ class PlaneBuilder:
         for chunk, chunk_ids in chunks:
             if not parts:
                 self.ladder = ladder_for(chunk.shape[1], self._given_ladder)
-                self.bands = plan_planes(self.ladder, self._precision)
+                self.bands = self._plan(self.ladder)
             if rows is None or not parts:
                 parts.append([self._staging(band, rows or len(chunk)) for band in self.bands])
             self._pack_chunk(chunk, parts[-1], done if rows is not None else 0, done)
@@ -87,24 +89,30 @@ class PlaneBuilder:
         self, dims: int, rows: NDArray[np.int64] | None = None, first_row: int = 0, count: int = 0
     ) -> NDArray[np.float32]:
         """Stored rows at a prefix as float32 (normalised under cosine)."""
-        return _core.read_prefix(self.planes(), rows, first_row, count, dims, self._metric == "cosine", self._threads)
+        return _core.read_prefix(self.planes(), rows, first_row, count, dims, self.metric == "cosine", self._threads)
 
     def planes(self) -> list[PlaneTuple]:
         """The planes as the engine takes them."""
         return plane_tuples(self.bands, self.arrays)
 
+    def drop_planes(self) -> None:
+        """Keep what was made of the planes without them."""
+        for name in [name for name in self.arrays if name.startswith("plane_")]:
+            del self.arrays[name]
+        self.bands = ()
+
     def add_terms(self) -> None:
         """Norms per rung of the values as stored: `terms`, float32 (rungs, rows + padding)."""
-        if self._metric == "ip":
+        if self.metric == "ip":
             return
         terms = aligned_empty((len(self.ladder), padded(self.rows) + PADDED), np.float32)
         terms[:, self.rows :] = 0
-        _core.row_terms(self.planes(), self.rows, self._metric, np.array(self.ladder, np.int32), terms, self._threads)
+        _core.row_terms(self.planes(), self.rows, self.metric, np.array(self.ladder, np.int32), terms, self._threads)
         self.arrays["terms"] = terms
 
     def add_code(self, dims: int, list_offsets: NDArray[np.int64]) -> None:
         """int8 blocks of a prefix: `code_blocks`, `code_scales`, `code_offsets`."""
-        code = encoded_blocks(self.planes(), dims, self._metric == "cosine", list_offsets, self._threads)
+        code = encoded_blocks(self.planes(), dims, self.metric == "cosine", list_offsets, self._threads)
         self.arrays |= {f"code_{part}": array for part, array in code.items()}
 
     def _staging(self, band: Band, rows: int) -> NDArray[Any]:
@@ -115,7 +123,7 @@ class PlaneBuilder:
         planes: list[PlaneTuple] = [
             (band.first_dim, band.dims, part, None, None) for band, part in zip(self.bands, parts, strict=True)
         ]
-        problem, row = _core.pack_rows(chunk, self._metric == "cosine", planes, first_row, self._threads)
+        problem, row = _core.pack_rows(chunk, self.metric == "cosine", planes, first_row, self._threads)
         if problem == "not finite":
             raise ValueError(f"vectors: row {rows_before + row} holds NaN or infinity")
         if problem == "beyond float16":

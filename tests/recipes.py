@@ -42,6 +42,12 @@ class Recipe:
     dims_keyword: str = "dims"  # of `search`: the prefix that is scanned
     everything: Callable[[int, int], dict[str, Any]] = lambda rows, dims: {}  # keywords that leave no row out
     foreign: bool = False
+    fewest_rows: int = 1  # that it can be built of
+
+    @property
+    def all_lists(self) -> dict[str, Any]:
+        """Keywords of a search that visits every list, where there are any."""
+        return {"probes": LISTS} if "lists" in self.options else {}
 
     def make(self, metric: str = "cosine", precision: Any = "float32", **options: Any) -> Any:
         return self.index_class(metric=metric, precision=precision, **{"ladder": LADDER, **self.options, **options})
@@ -75,6 +81,7 @@ def _probe_all(rows: int, dims: int) -> dict[str, Any]:
 
 
 _IVF = {"cluster_dims": 16, "scan_dims": 33, "lists": LISTS, "iterations": 4}
+_CODE = {"code_bytes": 4, "bits": 4, "rotations": 2}
 RECIPES = {
     "exact": Recipe(adanns.ExactIndex),
     "funnel-codes": Recipe(adanns.FunnelIndex, {"shortlist_dims": 16}, "shortlist_dims", _rerank_all),
@@ -83,6 +90,15 @@ RECIPES = {
     ),
     "ivf-codes": Recipe(adanns.IVFIndex, _IVF, "scan_dims", _probe_all),
     "ivf-planes": Recipe(adanns.IVFIndex, {**_IVF, "scan_precision": None}, "scan_dims", _probe_all),
+    "opq": Recipe(adanns.OPQIndex, {**_CODE, "scan_dims": 16}, "scan_dims", _rerank_all, fewest_rows=16),
+    "ivfopq": Recipe(adanns.IVFOPQIndex, {**_IVF, **_CODE, "scan_dims": 16}, "scan_dims", _probe_all, fewest_rows=16),
+    "compact": Recipe(
+        adanns.CompactIndex,
+        {**_IVF, "bytes_per_vector": 5, "prefixes": (16,), "rotations": 2},
+        "scan_dims",
+        _probe_all,
+        fewest_rows=16,
+    ),
     "mg-ivf": Recipe(adanns.IVFIndex, {**_IVF, "cluster_dims": 100}, "scan_dims", _probe_all, foreign=True),
 }
 

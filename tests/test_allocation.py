@@ -26,11 +26,11 @@ def test_bands_of_equal_energy_get_equally_many() -> None:
     assert counts(NOISE, (8, 16, 24), 12) == [4, 4, 4]
 
 
-def test_a_band_of_more_energy_gets_more_and_one_of_none_gets_none() -> None:
+def test_a_band_of_more_energy_gets_more_and_one_of_none_gets_one() -> None:
     scaled = NOISE * np.repeat(np.array([1, 0.3, 0], np.float32), 8)
-    first, second, third = counts(scaled, (8, 16, 24), 8)
-    assert first > second > 0
-    assert third == 0
+    first, second, third = counts(scaled, (8, 16, 24), 11)
+    assert first > second > 1
+    assert third == 1
 
 
 def test_no_band_gets_more_segments_than_it_has_dims() -> None:
@@ -41,9 +41,8 @@ def test_no_band_gets_more_segments_than_it_has_dims() -> None:
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_more_segments_leave_less_distortion(bits: int) -> None:
-    found = [measured_distortion(NOISE, segments, bits, 0, 1) for segments in (0, 1, 2, 4, 8, 24)]
+    found = [measured_distortion(NOISE, segments, bits, 0, 1) for segments in (1, 2, 4, 8, 24)]
     assert all(after < before for before, after in itertools.pairwise(found))
-    np.testing.assert_allclose(found[0], NOISE.var(axis=0).sum(), rtol=1e-4)
 
 
 def test_the_greedy_choice_is_as_good_as_the_best_split() -> None:
@@ -57,10 +56,17 @@ def test_the_greedy_choice_is_as_good_as_the_best_split() -> None:
         )
 
     chosen = counts(points, (8, 24), 9)
-    best = min(distortion((first, 9 - first)) for first in range(9))
+    best = min(distortion((first, 9 - first)) for first in range(1, 9))
     assert distortion((chosen[0], chosen[1])) <= 1.02 * best
 
 
 def test_same_allocation_with_any_threads() -> None:
     found = [allocate(NOISE, (8, 24), 9, 4, seed=1, threads=threads, progress=QUIET) for threads in (1, 2, 7)]
     assert found[1:] == found[:-1]
+
+
+def test_rows_in_an_order_are_sampled_evenly() -> None:
+    """Of the first rows alone, nothing would be known of the second band."""
+    ordered = np.repeat(NOISE[:, :16], 2, axis=0)
+    ordered[:1000, 8:] = 0
+    assert counts(ordered, (8, 16), 8)[1] > 1

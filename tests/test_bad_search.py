@@ -87,7 +87,7 @@ def test_bad_dims_are_refused(name: str, case: str) -> None:
     keyword = RECIPES[name].dims_keyword
     with pytest.raises(error, match=re.escape(keyword) + ".*" + re.escape(message)):
         RECIPES[name].search(built(name), QUERIES, **{keyword: value})
-    if "ivf" in name and not RECIPES[name].foreign:
+    if RECIPES[name].all_lists and not RECIPES[name].foreign:
         with pytest.raises(error, match="cluster_dims.*" + re.escape(message)):
             RECIPES[name].search(built(name), QUERIES, cluster_dims=value)
 
@@ -144,7 +144,7 @@ def test_what_needs_a_built_index_says_so(name: str, tmp_path: Any) -> None:
         lambda: index.ladder,
         lambda: index.bytes_per_vector,
     ]
-    for use in uses + ([lambda: index.lists] if "ivf" in name else []):
+    for use in uses + ([lambda: index.lists] if RECIPES[name].all_lists else []):
         with pytest.raises(adanns.NotBuiltError, match=r"holds nothing yet: call build\(vectors\) first"):
             use()
     assert not (tmp_path / "index").exists()

@@ -176,6 +176,10 @@ def test_duplicate_vectors_are_all_found_and_ordered_by_id(name: str, metric: st
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17])
 def test_few_rows_are_enough(name: str, metric: str, count: int) -> None:
     rows, recipe = rows_of(count), RECIPES[name]
+    if count < recipe.fewest_rows:
+        with pytest.raises(ValueError, match=f"the {count} rows are fewer than the {recipe.fewest_rows} entries"):
+            recipe.build(recipe.make(metric), rows)
+        return
     lists = {} if "lists" not in recipe.options else {"lists": min(count, 7)}
     index = recipe.build(recipe.make(metric, "float16", **lists), rows)
     assert (index.rows, index.dims, index.ladder) == (count, DIMS, LADDER)

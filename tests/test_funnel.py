@@ -60,8 +60,8 @@ def test_incremental_rerank_equals_distance_from_scratch(name: str, metric: str,
     for scan_dims in (5, 16, 33, 65, 100):
         stages = [(dims, ROWS) for dims in LADDER if dims >= scan_dims]
         for some in (stages, stages[1:] or stages, stages[-1:]):
-            probes = {} if name.startswith("funnel") else {"probes": 7}
-            result = recipe.search(index, QUERIES, 20, rerank=some, **{recipe.dims_keyword: scan_dims}, **probes)
+            asked = {recipe.dims_keyword: scan_dims, **recipe.all_lists}
+            result = recipe.search(index, QUERIES, 20, rerank=some, **asked)
             twins.assert_nearest(result, twin, ids_of(ROWS), TOLERANCE)
 
 
@@ -86,7 +86,7 @@ def test_int8_codes_choose_nearly_what_the_planes_choose(name: str, metric: str)
     for scan_precision in ("int8", None):
         index = recipe.make(metric, "float32", scan_precision=scan_precision).build(rows)
         for dims in (5, 16):
-            keywords = {recipe.dims_keyword: dims} | ({"probes": 7} if name == "ivf-codes" else {})
+            keywords = {recipe.dims_keyword: dims, **recipe.all_lists}
             found.append(index.search(queries, 20, rerank=[(dims, 20)], **keywords).ids)
     for codes, planes in zip(found[:2], found[2:], strict=True):
         recall = adanns.evaluate.recall(codes, planes, 20)
@@ -119,8 +119,7 @@ def test_rows_whose_distance_goes_beyond_float32_do_not_displace_others(name: st
     rows[::2, 40:50] = 1e25  # |x|^2 is infinite from 65 dims on, and so is q.x: their difference is no number
     query[40:50] = 1e18
     index = RECIPES[name].make("l2", "float32").build(rows)
-    probes = {} if name.startswith("funnel") else {"probes": 7}
     for stages in ([(65, ROWS), (100, 20)], [(65, ROWS)], [(100, ROWS)]):
-        result = index.search(query, 10, rerank=stages, **probes)
+        result = index.search(query, 10, rerank=stages, **RECIPES[name].all_lists)
         assert result.counts[0] == 10
         assert (result.ids[0] % 2 == 1).all()

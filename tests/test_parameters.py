@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 from recipes import RECIPES, built
 
-import adanns
-from adanns.parameters import ExactParameters, FunnelParameters, IVFParameters
+from adanns.indexes import INDEX_CLASSES
+from adanns.parameters import (
+    CompactParameters,
+    ExactParameters,
+    FunnelParameters,
+    IVFOPQParameters,
+    IVFParameters,
+    OPQParameters,
+)
 
 EXAMPLES: list[Any] = [
     ExactParameters(),
@@ -19,7 +26,24 @@ EXAMPLES: list[Any] = [
     FunnelParameters(),
     FunnelParameters(metric="ip", ladder=(16,), precision="int8", shortlist_dims=16, scan_precision=None),
     IVFParameters(),
-    IVFParameters("l2", (8, 64), {64: "float16"}, 8, 64, 100, None, 2**40, 3, 50),
+    IVFParameters(
+        metric="l2",
+        ladder=(8, 64),
+        precision={64: "float16"},
+        cluster_dims=8,
+        scan_dims=64,
+        lists=100,
+        scan_precision=None,
+        seed=2**40,
+        iterations=3,
+        points_per_list=50,
+    ),
+    OPQParameters(),
+    OPQParameters(precision=None, scan_dims=30, code_bytes=5, bits=4, rotations=0, training_rows=16),
+    IVFOPQParameters(),
+    IVFOPQParameters(lists=3, scan_dims=8, code_bytes=8, residual=False),
+    CompactParameters(),
+    CompactParameters(ladder=(8, 32, 64), bytes_per_vector=64, scan_dims=64, bits=8, prefixes=(8, 32)),
 ]
 
 
@@ -78,7 +102,7 @@ def test_an_index_keeps_the_parameters_it_was_made_with(name: str) -> None:
     assert json.loads(built(name, "l2", "int8").parameters.to_json())["ladder"] == [5, 16, 33, 65, 100]
 
 
-@pytest.mark.parametrize("index_class", [adanns.ExactIndex, adanns.FunnelIndex, adanns.IVFIndex])
+@pytest.mark.parametrize("index_class", INDEX_CLASSES)
 def test_defaults_of_an_index_class_are_those_of_its_parameters(index_class: Any) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(index_class.parameters_type)}
     arguments = inspect.signature(index_class).parameters

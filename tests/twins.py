@@ -74,3 +74,32 @@ def assert_nearest(result: Any, twin: Array, ids: Array, tolerance: float) -> No
         np.testing.assert_allclose(distances_got[:found], np.sort(twin[query])[:found], rtol=tolerance, atol=tolerance)
         assert (ids_got[found:] == -1).all()
         assert np.isposinf(distances_got[found:]).all()
+
+
+def decoded(arrays: Mapping[str, Array], dims: int | None = None) -> Array:
+    """The rows that learnt codes stand for, in stored order, before the rotation is undone: a prefix of them.
+
+    arrays: as an index saves them. Blocks are [block][byte][16 rows]; each list starts a new one.
+    """
+    ends, books, rungs = arrays["table_segment_ends"], arrays["table_codebooks"], arrays["table_rungs"].tolist()
+    entries = len(books) // ends[-1]
+    offsets = arrays.get("list_offsets", np.array([0, len(arrays["ids"])]))
+    blocks = arrays["table_blocks"].transpose(0, 2, 1).reshape(-1, arrays["table_blocks"].shape[1])
+    first, parts = 0, []
+    for size in np.diff(offsets):
+        parts.append(blocks[first : first + size])
+        first += -(-size // 16) * 16
+    codes = np.concatenate(parts)
+    if entries == 16:
+        codes = np.stack([codes & 15, codes >> 4], axis=2).reshape(len(codes), -1)
+    segments = dict(rungs)[dims or rungs[-1][0]]
+    begins = [0, *ends[:-1]]
+    rows = np.hstack(
+        [
+            books[entries * begin : entries * end].reshape(entries, end - begin)[codes[:, segment]]
+            for segment, (begin, end) in enumerate(zip(begins[:segments], ends[:segments], strict=True))
+        ]
+    )
+    if "table_centroids" in arrays:
+        rows = rows + np.repeat(arrays["table_centroids"][:, : rows.shape[1]], np.diff(offsets), axis=0)
+    return rows

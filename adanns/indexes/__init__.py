@@ -7,12 +7,22 @@ from typing import Any
 
 from adanns.errors import CorruptIndexError
 from adanns.indexes.base import Index
+from adanns.indexes.compact import CompactIndex
 from adanns.indexes.exact import ExactIndex
 from adanns.indexes.funnel import FunnelIndex
 from adanns.indexes.ivf import IVFIndex
+from adanns.indexes.ivfopq import IVFOPQIndex
+from adanns.indexes.opq import OPQIndex
 from adanns.storage.folder import read_folder
 
-INDEX_CLASSES: tuple[type[Index[Any]], ...] = (ExactIndex, FunnelIndex, IVFIndex)
+INDEX_CLASSES: tuple[type[Index[Any]], ...] = (
+    ExactIndex,
+    FunnelIndex,
+    IVFIndex,
+    OPQIndex,
+    IVFOPQIndex,
+    CompactIndex,
+)
 
 
 def load(folder: str | Path, mmap: bool = False) -> Index[Any]:
@@ -27,4 +37,14 @@ def load(folder: str | Path, mmap: bool = False) -> Index[Any]:
     raise CorruptIndexError(f"{folder} holds an index of kind {kind!r}; known are {[c.kind for c in INDEX_CLASSES]}")
 
 
-__all__ = ["INDEX_CLASSES", "ExactIndex", "FunnelIndex", "IVFIndex", "Index", "load"]
+__all__ = [
+    "INDEX_CLASSES",
+    "CompactIndex",
+    "ExactIndex",
+    "FunnelIndex",
+    "IVFIndex",
+    "IVFOPQIndex",
+    "Index",
+    "OPQIndex",
+    "load",
+]

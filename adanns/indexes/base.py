@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from adanns import _core
 from adanns.arrays import Arrays, Stages, checked_queries, checked_stages, checked_threads
 from adanns.errors import NotBuiltError
-from adanns.ladder import checked_rung, plan_planes
+from adanns.indexes.table_codes import table_code_tuple
+from adanns.ladder import Band, checked_rung, plan_planes
 from adanns.parameters import IndexParameters
 from adanns.planes import PlaneBuilder, plane_tuples
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
 from adanns.storage.folder import write_folder
 
+SHORTLIST = 100  # candidates kept of the scan by default
+RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's dims
+LAST_STAGE = 20  # candidates that the default cascade compares at all dims
 P = TypeVar("P", bound=IndexParameters)
 I = TypeVar("I", bound="Index[Any]")  # noqa: E741
 
@@ -33,6 +37,7 @@ class Built:
     arrays: Arrays
     ladder: tuple[int, ...]
     code_dims: int  # prefix of the int8 codes; 0 where there are none
+    table_rungs: tuple[int, ...]  # prefixes that the table code can be searched at
     lists: int  # 0 where rows are not in lists
     centroid_dims: int
     view: _core.IndexView
@@ -47,16 +52,33 @@ class Built:
         """Dimensions of a whole vector."""
         return self.ladder[-1]
 
+    @property
+    def codes_alone(self) -> bool:
+        """Whether there are no planes."""
+        return "plane_0" not in self.arrays
 
-def bundle(parameters: IndexParameters, arrays: Arrays) -> Built:
+    def scan_of(self, dims: int) -> Literal["planes", "code", "tables"]:
+        """What a scan at a prefix reads."""
+        if dims in self.table_rungs:
+            return "tables"
+        if self.codes_alone:
+            raise ValueError(f"scan_dims={dims}: this index keeps codes alone, and can scan at {self.table_rungs} dims")
+        return "code" if dims <= self.code_dims else "planes"
+
+
+def bundle(parameters: IndexParameters, arrays: Arrays, threads: int) -> Built:
     """The views of an index's arrays, made once."""
     ladder = parameters.ladder
     if ladder is None:
         raise ValueError("the parameters of a built index name its ladder")
-    bands = plan_planes(ladder, parameters.precision)
-    code = lists = None
+    bands = plan_planes(ladder, parameters.precision) if parameters.precision is not None else ()
+    code = lists = table_code = None
     if "code_blocks" in arrays:
         code = (len(arrays["code_scales"]), arrays["code_blocks"], arrays["code_scales"], arrays["code_offsets"])
+    table_rungs: tuple[int, ...] = ()
+    if "table_blocks" in arrays:
+        table_code = table_code_tuple(arrays)
+        table_rungs = tuple(arrays["table_rungs"][:, 0].tolist())
     centroid_dims = len(arrays["centroid_scales"]) if "centroid_scales" in arrays else 0
     if "list_offsets" in arrays:
         centroid_code = (
@@ -74,9 +96,12 @@ def bundle(parameters: IndexParameters, arrays: Arrays) -> Built:
         ids=arrays["ids"],
         code=code,
         lists=lists,
+        table_code=table_code,
+        zero_rows=arrays.get("zero_rows"),
+        threads=threads,
     )
     count = len(arrays["list_offsets"]) - 1 if lists is not None else 0
-    return Built(arrays, ladder, code[0] if code is not None else 0, count, centroid_dims, view)
+    return Built(arrays, ladder, code[0] if code is not None else 0, table_rungs, count, centroid_dims, view)
 
 
 class Index(ABC, Generic[P]):
@@ -144,13 +169,15 @@ class Index(ABC, Generic[P]):
         parameters = self._asked
         with Progress(progress) as shown:
             workers = checked_threads(threads)
-            builder = PlaneBuilder(parameters.metric, parameters.ladder, parameters.precision, workers)
+            builder = PlaneBuilder(parameters.metric, parameters.ladder, self._plan, workers)
             builder.pack(vectors, ids, shown)
-            self._check_dims(builder.ladder)
             organise(builder, shown, workers)
-            builder.add_terms()
+            if parameters.precision is None:
+                builder.drop_planes()
+            else:
+                builder.add_terms()
         resolved = dataclasses.replace(parameters, ladder=builder.ladder)
-        self._built = bundle(resolved, builder.arrays)
+        self._built = bundle(resolved, builder.arrays, workers)
         self._parameters = resolved
         return self
 
@@ -163,9 +190,19 @@ class Index(ABC, Generic[P]):
         """The index that `save` wrote, from its parameters and arrays."""
         index = cls.__new__(cls)
         index._asked = index._parameters = cls.parameters_type.from_json(parameters)
-        index._built = bundle(index._parameters, arrays)
+        index._built = bundle(index._parameters, arrays, checked_threads(None))
         index._check_dims(index._built.ladder)
         return index
+
+    def _plan(self, ladder: tuple[int, ...]) -> tuple[Band, ...]:
+        """The planes of vectors with this ladder, or the prefix that codes are made of where only they are kept."""
+        self._check_dims(ladder)
+        precision = self._asked.precision
+        return (Band(0, self._read_dims(ladder), "float32"),) if precision is None else plan_planes(ladder, precision)
+
+    def _read_dims(self, ladder: Sequence[int]) -> int:
+        """Prefix that a build reads."""
+        return ladder[-1]
 
     @abstractmethod
     def _check_dims(self, ladder: Sequence[int]) -> None:
@@ -196,12 +233,14 @@ class Index(ABC, Generic[P]):
         """Route -> scan -> rerank -> top-k in one native call. `k`, `probes` and dims are checked already."""
         workers = checked_threads(threads)
         rows = checked_queries(queries, built.dims)
-        coded = scan_dims <= built.code_dims
+        scan = built.scan_of(scan_dims)
         stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank is not None else ()
-        if coded and not stages:
-            stages = ((scan_dims, 2 * k + 32),)  # codes only choose; what is returned is measured on the stored rows
+        if stages and built.codes_alone:
+            raise ValueError(f"rerank={rerank}: this index keeps codes alone; build it with a precision to rerank")
+        if scan != "planes" and not stages:
+            stages = ((scan_dims, 2 * k + 32),)  # a scan of codes only chooses; what is returned is measured in floats
         distances, ids, counts, scanned, rescored = built.view.search(
-            rows, k, scan_dims, "code" if coded else "planes", probes, routing_dims, stages, workers, routing_queries
+            rows, k, scan_dims, scan, probes, routing_dims, stages, workers, routing_queries
         )
         stats = self._stats(built, len(rows), scan_dims, probes, routing_dims, stages, scanned, rescored)
         return SearchResult(distances, ids, counts, stats)
@@ -230,3 +269,14 @@ class Index(ABC, Generic[P]):
     def __repr__(self) -> str:
         state = "empty" if self._built is None else f"{self._built.rows} rows x {self._built.dims} dims"
         return f"{type(self).__name__}({state}, {self._parameters})"
+
+
+def default_cascade(built: Built, scan_dims: int, k: int) -> list[tuple[int, int]]:
+    """100 (or 4 k) candidates at the first rung of four times the scan's dims, then 20 (or 2 k) at all dims."""
+    if built.codes_alone:
+        return []
+    middle = next((rung for rung in built.ladder if rung >= RERANK_GROWTH * scan_dims), built.dims)
+    stages = [(middle, max(SHORTLIST, 4 * k))]
+    if middle < built.dims:
+        stages.append((built.dims, max(LAST_STAGE, 2 * k)))
+    return stages

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns import _core
-from adanns.arrays import CHUNK_ROWS, checked_count, checked_queries, checked_vectors
-from adanns.indexes.base import Built, Index
+from adanns.indexes.base import Built
+from adanns.indexes.lists import ListsIndex
 from adanns.ladder import Metric, Precision, ScalarType, checked_ladder, checked_rung
 from adanns.parameters import IVFParameters
-from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padded
-from adanns.progress import Progress, ProgressCallback
-from adanns.results import SearchResult
-from adanns.training.kmeans import Clusters, fill_empty_clusters, lloyd, sample_rows
-from adanns.training.order import locality_order
-
-LISTS_PER_ROOT = 4  # lists = 4 sqrt(rows): routing and scanning a list then cost about the same
-SHORTLIST = 100  # candidates kept of the scan by default
-RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's dims
-LAST_STAGE = 20  # candidates that the default cascade compares at all dims
-I = TypeVar("I", bound="IVFIndex")  # noqa: E741
+from adanns.planes import PlaneBuilder
+from adanns.progress import Progress
 
 
-class IVFIndex(Index[IVFParameters]):
+class IVFIndex(ListsIndex[IVFParameters]):
     """Compares only the rows of the lists nearest to the query.
 
     >>> index = IVFIndex(cluster_dims=64, scan_dims=64).build(vectors)
@@ -67,179 +54,14 @@ class IVFIndex(Index[IVFParameters]):
             )
         )
 
-    @property
-    def lists(self) -> int:
-        """How many lists the index has."""
-        return self._need_built().lists
-
-    def build(
-        self: I,
-        vectors: Any,
-        ids: Any = None,
-        *,
-        clusters: Clusters | None = None,
-        threads: int | None = None,
-        progress: bool | ProgressCallback | None = None,
-    ) -> I:
-        """Index `vectors` (see Index.build).
-
-        clusters: a clustering made elsewhere, e.g. on another representation (MG-IVF: AdANNS, section 4.1). Where its
-            centroids are not of a prefix on the ladder, searches need `routing_queries` of the centroids' dims.
-        """
-        if clusters is not None and not isinstance(clusters, Clusters):
-            raise TypeError(f"clusters is a {type(clusters).__name__}; expected adanns.Clusters")
-        return self._build(vectors, ids, threads, progress, partial(self._organise, foreign=clusters))
-
-    def search(
-        self,
-        queries: Any,
-        k: int = 10,
-        *,
-        probes: int = 8,
-        cluster_dims: int | None = None,
-        scan_dims: int | None = None,
-        rerank: Sequence[tuple[int, int]] | None = None,
-        routing_queries: Any = None,
-        threads: int | None = None,
-    ) -> SearchResult:
-        """The k nearest rows in the `probes` nearest lists.
-
-        cluster_dims: prefix of the centroids that routes, up to the one built with. scan_dims: prefix at which the rows
-            of those lists are compared; beyond the one built with, the planes are scanned instead of the int8 code.
-        rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: 100 (or 4 k)
-            at four times the scan's dims, then 20 (or 2 k) at all. An empty list returns the scan's order.
-        routing_queries: the queries as the centroids' own representation has them, for foreign clusters.
-        """
-        built = self._need_built()
-        k = checked_count(k, "k")
-        scan = self._rung(built, scan_dims, self._parameters.scan_dims, "scan_dims")
-        routing, routing_dims = self._routing(built, queries, routing_queries, cluster_dims)
-        return self._search(
-            built,
-            queries,
-            k,
-            scan_dims=scan,
-            rerank=default_cascade(built.ladder, scan, k) if rerank is None else rerank,
-            threads=threads,
-            probes=min(checked_count(probes, "probes"), built.lists),
-            routing_dims=routing_dims,
-            routing_queries=routing,
-        )
-
-    def _routing(
-        self, built: Built, queries: Any, routing_queries: Any, cluster_dims: int | None
-    ) -> tuple[NDArray[np.float32] | None, int]:
-        if routing_queries is not None:
-            routing = checked_queries(routing_queries, built.centroid_dims, "routing_queries")
-            asked = 1 if np.ndim(queries) == 1 else len(queries)
-            if len(routing) != asked:
-                raise ValueError(f"routing_queries have {len(routing)} rows but there are {asked} queries")
-            if cluster_dims is not None:
-                raise ValueError("cluster_dims and routing_queries exclude each other")
-            return routing, built.centroid_dims
-        if built.centroid_dims not in built.ladder:
-            raise ValueError(
-                f"this index routes by centroids of {built.centroid_dims} dims, not a prefix on its ladder "
-                f"{built.ladder}; pass routing_queries="
-            )
-        if cluster_dims is None:
-            return None, built.centroid_dims
-        dims = checked_rung(cluster_dims, built.ladder, "cluster_dims")
-        if dims > built.centroid_dims:
-            raise ValueError(f"cluster_dims={dims}, but the lists were clustered on {built.centroid_dims} dims")
-        return None, dims
+    def _scan_dims(self, built: Built) -> int:
+        return self._parameters.scan_dims
 
     def _check_dims(self, ladder: Sequence[int]) -> None:
         checked_rung(self._parameters.scan_dims, ladder, "scan_dims")
 
-    def _organise(
-        self, builder: PlaneBuilder, progress: Progress, threads: int, foreign: Clusters | None = None
+    def _add_codes(
+        self, builder: PlaneBuilder, list_offsets: NDArray[np.int64], progress: Progress, threads: int
     ) -> None:
-        if foreign is None:
-            clusters = self._clustered(builder, progress, threads)
-        else:
-            clusters = _checked_clusters(foreign, builder.rows, threads)
-        order = locality_order(clusters.centroids)
-        lists = np.empty(len(order), np.int32)
-        lists[order] = np.arange(len(order), dtype=np.int32)
-        list_of_row = lists[clusters.assignments]
-        counts = np.bincount(list_of_row, minlength=len(order))
-        builder.permute(np.argsort(list_of_row, kind="stable").astype(np.int64))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        builder.arrays["list_offsets"] = offsets
-        self._add_centroids(builder, clusters.centroids[order], threads)
         if self._parameters.scan_precision == "int8":
-            builder.add_code(self._parameters.scan_dims, offsets)
-
-    def _clustered(self, builder: PlaneBuilder, progress: Progress, threads: int) -> Clusters:
-        """k-means on a sample of the stored prefix, then every row to its nearest centroid."""
-        parameters, rows = self._parameters, builder.rows
-        dims = checked_rung(parameters.cluster_dims, builder.ladder, "cluster_dims")
-        lists = parameters.lists or default_lists(rows)
-        if lists > rows:
-            raise ValueError(f"lists={lists} is more than the {rows} rows")
-        sample = builder.prefix(dims, sample_rows(rows, lists * parameters.points_per_list, parameters.seed))
-        spherical = parameters.metric == "cosine"
-        centroids, objective = lloyd(
-            sample, lists, parameters.iterations, parameters.seed, spherical, threads, progress
-        )
-        del sample
-        assignments = np.empty(rows, np.int32)
-        distances = np.empty(rows, np.float32)
-        for start in range(0, rows, CHUNK_ROWS):
-            end = min(start + CHUNK_ROWS, rows)
-            points = builder.prefix(dims, first_row=start, count=end - start)
-            assignments[start:end], distances[start:end] = _core.assign(points, centroids, False, True, threads)
-            progress.step("assigning rows", end, rows)
-        centroids = fill_empty_clusters(
-            centroids, assignments, distances, lambda row: builder.prefix(dims, first_row=row, count=1)[0]
-        )
-        return Clusters(centroids, assignments, objective)
-
-    def _add_centroids(self, builder: PlaneBuilder, centroids: NDArray[np.float32], threads: int) -> None:
-        """The centroids as one list of int8 codes, and their norms at every rung that can route."""
-        count, dims = centroids.shape
-        plane = np.zeros((count, padded(dims)), np.float32)
-        plane[:, :dims] = centroids
-        planes: list[PlaneTuple] = [(0, dims, plane, None, None)]
-        metric = self._parameters.metric
-        whole = np.array([0, count], np.int64)
-        code = encoded_blocks(planes, dims, metric == "cosine", whole, threads)
-        builder.arrays |= {f"centroid_{part}": array for part, array in code.items()}
-        rungs = [rung for rung in builder.ladder if rung < dims] if dims in builder.ladder else []
-        builder.arrays["centroid_ladder"] = np.array([*rungs, dims], np.int32)
-        if metric != "ip":
-            terms = np.zeros((len(rungs) + 1, padded(count) + PADDED), np.float32)
-            _core.row_terms(planes, count, metric, builder.arrays["centroid_ladder"], terms, threads)
-            builder.arrays["centroid_terms"] = terms
-
-
-def default_cascade(ladder: Sequence[int], scan_dims: int, k: int) -> list[tuple[int, int]]:
-    """100 (or 4 k) candidates at the first rung of four times the scan's dims, then 20 (or 2 k) at all dims."""
-    middle = next((rung for rung in ladder if rung >= RERANK_GROWTH * scan_dims), ladder[-1])
-    stages = [(middle, max(SHORTLIST, 4 * k))]
-    if middle < ladder[-1]:
-        stages.append((ladder[-1], max(LAST_STAGE, 2 * k)))
-    return stages
-
-
-def default_lists(rows: int) -> int:
-    """About 4 sqrt(rows), a multiple of 16 (one block of centroids), with at least 16 rows a list."""
-    lists = min(LISTS_PER_ROOT * math.sqrt(rows), rows / PADDED)
-    return max(1, round(lists / PADDED) * PADDED) if lists >= PADDED else max(1, int(lists))
-
-
-def _checked_clusters(clusters: Clusters, rows: int, threads: int) -> Clusters:
-    centroids = np.ascontiguousarray(checked_vectors(clusters.centroids, "centroids"), np.float32)
-    if _core.first_not_finite(centroids, threads) >= 0:
-        raise ValueError("centroids hold NaN or infinity")
-    assignments = np.asarray(clusters.assignments)
-    if not np.issubdtype(assignments.dtype, np.integer):
-        raise TypeError(f"assignments have dtype {assignments.dtype}; expected integers")
-    if assignments.shape != (rows,):
-        raise ValueError(f"assignments have shape {assignments.shape}; expected ({rows},), one cluster per row")
-    if assignments.min() < 0 or assignments.max() >= len(centroids):
-        raise ValueError(
-            f"assignments run from {assignments.min()} to {assignments.max()}; there are {len(centroids)} centroids"
-        )
-    return Clusters(centroids, assignments.astype(np.int32), clusters.objective)
+            builder.add_code(self._parameters.scan_dims, list_offsets)

@@ -25,37 +25,34 @@ def allocate(
     threads: int,
     progress: Progress,
 ) -> list[Block]:
-    """Blocks that end at `ends` with `segments` segments in all.
+    """Blocks that end at `ends` with `segments` segments in all, at least one each.
 
-    Distortions are measured on points, float32 (rows, ends[-1]): of the block's dims with so many segments, and without
-    any their whole variance. A block of few dims, much energy or little structure gets more; one may get none.
+    Distortions are measured on points, float32 (rows, ends[-1]): of the block's dims with so many segments. A block of
+    many dims, much energy or little structure gets more.
     """
-    sample = points[: POINTS_PER_ENTRY << bits]
+    sample = points[:: max(1, len(points) // (POINTS_PER_ENTRY << bits))]  # of all of them: neighbours may be alike
     begins = [0, *ends[:-1]]
-    counts = [0] * len(ends)
+    counts = [1] * len(ends)
 
     def measured(block: int, count: int) -> float:
         part = np.ascontiguousarray(sample[:, begins[block] : ends[block]])
         return measured_distortion(part, count, bits, seed, threads)
 
-    now = [measured(block, 0) for block in range(len(ends))]
-    following = [measured(block, 1) for block in range(len(ends))]
-    for done in range(segments):
-        gains = [-1.0 if counts[b] == ends[b] - begins[b] else now[b] - following[b] for b in range(len(ends))]
+    now = [measured(block, 1) for block in range(len(ends))]
+    following = [measured(block, 2) if ends[block] - begins[block] > 1 else np.inf for block in range(len(ends))]
+    for done in range(len(ends), segments):
+        gains = [before - after for before, after in zip(now, following, strict=True)]
         best = int(np.argmax(gains))
         counts[best] += 1
         now[best] = following[best]
-        if counts[best] < ends[best] - begins[best]:
-            following[best] = measured(best, counts[best] + 1)
+        full = counts[best] == ends[best] - begins[best]
+        following[best] = np.inf if full else measured(best, counts[best] + 1)
         progress.step("allocating bits", done + 1, segments)
     return [Block(end, count) for end, count in zip(ends, counts, strict=True)]
 
 
 def measured_distortion(points: NDArray[np.float32], segments: int, bits: int, seed: int, threads: int) -> float:
     """Mean squared distance of points (rows, dims) from a code of so many segments with the parametric rotation."""
-    if segments == 0:
-        centred = points - points.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return distortion_of(centred, np.zeros_like(centred))
     block = Block(points.shape[1], segments)
     scale = scale_of(points)
     turned = rotated(points, np.float32(scale) * parametric_rotation(points, [(0, block)], threads), threads)
