@@ -1,4 +1,4 @@
-"""How close is the engine to what the machine can do? Bandwidth of a scan, time outside the kernels, and k-means."""
+"""How close is the engine to what the machine can do? Bandwidth of a scan, time outside the kernels, k-means, codes."""
 
 import argparse
 import sys
@@ -16,6 +16,7 @@ import adanns
 from benchmarks import machine, results
 from benchmarks.data import Floats, load, short_name
 from benchmarks.table import aligned, number
+from benchmarks.table_scan import ROWS, scan_speeds
 
 PREFIX_DIMS = 64
 ALLOWED_OUTSIDE_KERNELS_US = 10.0
@@ -69,6 +70,7 @@ def _measure(prefix: Floats, clusters: int, options: argparse.Namespace) -> Iter
         yield _scan(prefix, threads, options.rounds)
     yield from _outside_kernels()
     yield from _kmeans(prefix[: clusters * POINTS_PER_CLUSTER], clusters, options)
+    yield from _table_scans(options)
 
 
 def _scan(prefix: Floats, threads: int, rounds: int) -> Figure:
@@ -152,6 +154,16 @@ def _kmeans(points: Floats, clusters: int, options: argparse.Namespace) -> Itera
     mine, other = (median(times) for times in seconds)
     yield Figure(name, mine, "s", "FAISS Kmeans", other, other / mine)
     yield Figure("its objective", objective[0], "", "FAISS Kmeans", objective[1], objective[1] / objective[0])
+
+
+def _table_scans(options: argparse.Namespace) -> Iterator[Figure]:
+    """Rows per second of scans of codes, with how many of FAISS's nearest rows ours found."""
+    for speed in scan_speeds(5 * options.rounds, options.seed):
+        calls = "one query" if speed.queries == 1 else f"{speed.queries} queries"
+        name = f"{speed.bits}-bit codes of {speed.code_bytes} bytes, {ROWS:,} rows, {calls}, 1 thread"
+        ours, theirs = speed.rows_per_second / 1e6, speed.faiss_rows_per_second / 1e6
+        yield Figure(name, ours, "Mrows/s", speed.faiss_name, theirs, ours / theirs)
+        yield Figure("its nearest 10", speed.overlap, "", "those of FAISS", 1.0, speed.overlap)
 
 
 def _sum_of_squares(points: Floats, centroids: Any, assignments: Any) -> float:
