@@ -7,6 +7,7 @@ environment is prepared first (see benchmarks.machine.prepare_environment).
 import argparse
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import machine
@@ -23,6 +24,21 @@ METHODS = {
     "rigid-flat": "FAISS Flat on the rigid twin, where the data set has one",
     "rigid-faiss-ivf": "FAISS IVF-Flat on the rigid twin",
     "rigid-ivf": "adanns.IVFIndex on the rigid twin, all dims",
+}
+
+CODE_METHODS = {
+    "opq": "adanns.OPQIndex, 8 and 4 bits a segment",
+    "ivfopq": "adanns.IVFOPQIndex, 8 and 4 bits",
+    "compact": "adanns.CompactIndex",
+    "faiss-opq": "FAISS OPQ of a prefix, all rows compared, 8 and 4 bits",
+    "faiss-ivfopq": "FAISS IVF with residual OPQ codes of a prefix",
+    "faiss-4bit": "the same with 4 bits a segment (fast scan)",
+    "faiss-rabitq": "FAISS IVF with RaBitQ codes of a prefix (fast scan)",
+    "faiss-opq-all": "FAISS OPQ of all dims",
+    "faiss-ivfopq-all": "FAISS IVF with OPQ codes of all dims",
+    "rigid-opq": "FAISS OPQ of the rigid twin, where the data set has one",
+    "rigid-ivfopq": "FAISS IVF with OPQ codes of the rigid twin",
+    "opq-build": "seconds and distortion of learning a code, ours and FAISS's",
 }
 
 
@@ -46,6 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     speedup.add_argument("--methods", type=_method_list, default=list(METHODS), help="comma-separated (default: all)")
     speedup.add_argument("--quick", action="store_true", help="at most 2 rounds and 1,000 queries, a coarser sweep")
     _add_common(speedup)
+    codes = benchmarks.add_parser(
+        "codes",
+        help="accuracy against bytes per vector and time: our codes beside FAISS's",
+        epilog="Methods: " + "; ".join(f"{key}: {what}" for key, what in CODE_METHODS.items()) + ".",
+    )
+    codes.add_argument("--bytes", type=_size_list, default=[8, 16, 32, 64], help="of a code (default: 8,16,32,64)")
+    codes.add_argument("--queries", type=_at_least_one, help="how many queries (default: all, at most 2,000)")
+    codes.add_argument(
+        "--methods", type=_code_method_list, default=list(CODE_METHODS), help="comma-separated (default: all)"
+    )
+    codes.add_argument("--quick", action="store_true", help="at most 2 rounds and 1,000 queries, a coarser sweep")
+    _add_common(codes)
     dims = benchmarks.add_parser("dims", help="1-NN top-1 by dims: MRL, rigid models, SVD, random features")
     dims.add_argument("--queries", type=_at_least_one, help="how many queries (default: all, at most 5,000)")
     _add_common(dims)
@@ -83,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--threads", type=_at_least_one, default=machine.available_cores())
     step.add_argument("--seed", type=int, default=0)
     step.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
-    draw = benchmarks.add_parser("draw", help="print tables, write page and plots again from a speedup's results.json")
+    draw = benchmarks.add_parser(
+        "draw", help="print tables, write page and plots again from the results.json of speedup or codes"
+    )
     draw.add_argument("folder", type=Path, help="where results.json is")
     draw.set_defaults(threads=1)
     return parser
@@ -115,11 +145,23 @@ def _dims_list(text: str) -> list[int]:
     return [_at_least_one(dims) for dims in text.split(",")]
 
 
+def _size_list(text: str) -> list[int]:
+    return sorted({_at_least_one(size) for size in text.split(",")})
+
+
 def _method_list(text: str) -> list[str]:
+    return _names_of(METHODS, text)
+
+
+def _code_method_list(text: str) -> list[str]:
+    return _names_of(CODE_METHODS, text)
+
+
+def _names_of(known: Mapping[str, str], text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in METHODS:
-            raise argparse.ArgumentTypeError(f"{name!r} is unknown; choose from {', '.join(METHODS)}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is unknown; choose from {', '.join(known)}")
     return names
 
 

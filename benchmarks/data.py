@@ -107,12 +107,13 @@ def short_name(dataset: datasets.Dataset) -> str:
 class Database:
     """A dataset's rows as the peers need them: float32, under cosine of length 1, a chunk at a time.
 
-    Converted anew whenever asked for: as one array, the rows can be larger than the memory.
+    Converted anew whenever asked for: as one array, the rows can be larger than the memory. With `dims`, the prefixes
+    of the rows.
     """
 
-    def __init__(self, dataset: datasets.Dataset) -> None:
-        self.rows, self.dims = dataset.database.shape
-        self._stored = dataset.database
+    def __init__(self, dataset: datasets.Dataset, dims: int | None = None) -> None:
+        self._stored = dataset.database[:, :dims]
+        self.rows, self.dims = self._stored.shape
         self._unit = dataset.metric == "cosine"
 
     @property

@@ -8,73 +8,10 @@ from benchmarks import reference
 from benchmarks.pareto import by_method, front
 from benchmarks.reference import Points
 from benchmarks.results import Measurement, Run
+from benchmarks.styles import STYLES
 from benchmarks.table import compact, number, times
 
 Scale = Literal["linear", "log", "log2", "recall"]
-
-# Okabe and Ito's palette (jfly.uni-koeln.de/color), told apart by colour-blind readers too; grey instead of its yellow,
-# which is hard to see on white, and brown for the rigid twin. Ours are solid, FAISS dashed, each with its own marker.
-BLACK, ORANGE, SKY, GREEN, GREY, BLUE, VERMILLION, PURPLE, BROWN = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#7A7A7A",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-    "#7B4A12",
-)
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a curve looks; `marker` in matplotlib's letters."""
-
-    colour: str
-    marker: str
-    dashed: bool = False
-
-
-STYLES = {
-    "adanns IVF": Style(VERMILLION, "o"),
-    "adanns funnel": Style(BLUE, "s"),
-    "adanns exact": Style(BLACK, "D"),
-    "FAISS IVF 4-bit + refine": Style(PURPLE, "v", dashed=True),
-    "FAISS IVF prefix + refine": Style(SKY, "^", dashed=True),
-    "FAISS HNSW prefix + refine": Style(GREEN, "P", dashed=True),
-    "FAISS IVF, all dims": Style(ORANGE, "X", dashed=True),
-    "FAISS flat": Style(GREY, "d", dashed=True),
-    # Of the rigid twin.
-    "adanns IVF, rigid model": Style(BROWN, "s"),
-    "FAISS IVF, rigid model": Style(BROWN, "X", dashed=True),
-    "FAISS flat, rigid model": Style(BROWN, "d", dashed=True),
-    # Published: the colour of the method of ours that it is beside.
-    "AdANNS-IVF": Style(VERMILLION, "o"),
-    "rigid IVF": Style(ORANGE, "X", dashed=True),
-    "MRL exact": Style(BLACK, "D"),
-    "MRL adaptive": Style(BLUE, "s"),
-    "MRL funnel": Style(SKY, "^"),
-    "MRL": Style(BLACK, "D"),
-    "one model per size": Style(ORANGE, "X", dashed=True),
-    "SVD": Style(GREY, "d", dashed=True),
-    "rigid model, truncated": Style(BROWN, "s", dashed=True),
-    "random features": Style(GREEN, "v", dashed=True),
-    # Synthetic ImageNet-1K beside the published figures.
-    "synthetic": Style(VERMILLION, "o"),
-    "MRL, published": Style(BLACK, "D", dashed=True),
-    "synthetic, rotated": Style(BROWN, "s"),
-    "random features, published": Style(GREEN, "v", dashed=True),
-    "synthetic, 200 ranked by all dims": Style(BLUE, "s"),
-    "MRL, 200 ranked by all dims, published": Style(SKY, "^", dashed=True),
-    # Adaptive classification.
-    "cascade, learnt for each budget": Style(VERMILLION, "o"),
-    "cascade, the paper's thresholds": Style(BLUE, "s"),
-    "one rung for all rows": Style(BLACK, "D"),
-    "majority vote of the rungs": Style(GREEN, "v", dashed=True),
-    "oracle": Style(GREY, "^", dashed=True),
-}
-
 
 TOP1_POINTS_SHOWN = 4
 SINGLE_TITLE = "One query at a time, 1 thread"
@@ -136,7 +73,7 @@ def _recall(run: Run) -> Figure:
     panels = [
         Panel(title, x_label, y_label, "log", "recall", _fronts(run.measurements, cost, "recall10"))
         for cost, title, x_label in (
-            ("batch_us", _batch_title(run), "time per query, µs (log)"),
+            ("batch_us", batch_title(run), "time per query, µs (log)"),
             ("latency_p50_us", SINGLE_TITLE, "median latency, µs (log)"),
         )
     ]
@@ -154,7 +91,7 @@ def _equal_recall(run: Run) -> Figure:
             for position, row in enumerate(rows):
                 text = f"{number(row['us'])} µs{times(row['against_exact'])}"
                 series.append(Series(row["method"], [(row["us"], position, text)]))
-            title = _batch_title(run) if comparison["cost"] == "batch_us" else SINGLE_TITLE
+            title = batch_title(run) if comparison["cost"] == "batch_us" else SINGLE_TITLE
             panels.append(Panel(title, "time per query, µs (log)", "", "log", "linear", series, kind="dots"))
     caption = (
         f"{describe_data(run)}. Each method's fastest setting with recall@10 of at least .97; "
@@ -169,7 +106,7 @@ def _top1(run: Run) -> Figure:
     panels = [
         Panel(title, x_label, "top-1 accuracy, %", "log", "linear", _fronts(good, cost, "top1", y_factor=100))
         for cost, title, x_label in (
-            ("batch_us", _batch_title(run), "time per query, µs (log)"),
+            ("batch_us", batch_title(run), "time per query, µs (log)"),
             ("latency_p50_us", SINGLE_TITLE, "median latency, µs (log)"),
         )
     ]
@@ -253,7 +190,8 @@ def _series(curves: dict[str, Points]) -> list[Series]:
     return [Series(name, points) for name, points in curves.items()]
 
 
-def _batch_title(run: Run) -> str:
+def batch_title(run: Run) -> str:
+    """How batches are timed, in words."""
     threads = run.options["threads"]
     return f"All queries in one call, {threads} thread{'s' * (threads > 1)}"
 

@@ -29,6 +29,8 @@ FLAGS_OF_INTEREST = (
 )
 PACKAGES = ("adanns", "numpy", "faiss-cpu", "matplotlib")
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+# More than this many cores used by others, on average, and the times are not to be trusted.
+BUSY_CORES = 0.1
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -72,6 +74,12 @@ class OtherLoad:
         if busy is not None and self._start[0] is not None:
             others = (busy - self._start[0]) - (own - self._start[1])
             self.cores = round(max(0.0, others / (wall - self._start[2])), 2)
+
+    def warning(self) -> str | None:
+        """That times are not to be trusted, where they are not."""
+        if self.cores is None or self.cores <= BUSY_CORES:
+            return None
+        return f"Not a quiet machine: other processes used {self.cores} cores meanwhile. Do not trust the times."
 
 
 def _busy_seconds() -> float | None:

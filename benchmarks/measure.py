@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from statistics import median
 
@@ -10,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.data import Accuracy, Floats, K, Workload
-from benchmarks.methods.base import Built, Setting
+from benchmarks.methods.base import Built, Method, Setting
 from benchmarks.results import Measurement
 
 # A slow setting is timed on so many of the queries that one batch, or one loop of single queries, takes about this.
@@ -21,6 +22,8 @@ FEWEST_IN_BATCH = 1000
 FEWEST_IN_LOOP = 20
 MOST_IN_LOOP = 500
 WARM_UP_QUERIES = 32
+# A batch so long is timed once: what else the machine does has averaged out within it.
+LONG_BATCH_SECONDS = 5.0
 # A setting that another of its method beats in accuracy at so many times its speed is timed in one round only.
 HOPELESSLY_SLOWER = 2.0
 
@@ -39,6 +42,11 @@ class Trial:
     batch_us: list[float] = field(default_factory=list)
     p50_us: list[float] = field(default_factory=list)
     p99_us: list[float] = field(default_factory=list)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether one batch takes long enough to be timed only once."""
+        return self.batch_queries * self.first_pass_us > LONG_BATCH_SECONDS * 1e6
 
     def is_hopeless(self, others: list["Trial"]) -> bool:
         """Whether another setting of the method was much faster and no worse by any measure of accuracy."""
@@ -74,6 +82,32 @@ class Trial:
         )
 
 
+def measure_methods(
+    methods: Mapping[str, Method],
+    workload: Workload,
+    *,
+    wanted: Sequence[str],
+    rounds: int,
+    threads: int,
+    seed: int,
+    together: bool,
+) -> list[Measurement]:
+    """Build and measure the methods that are wanted: all in the same rounds, or each built, timed and freed alone."""
+    measurements: list[Measurement] = []
+    waiting: list[Built] = []
+    for name in [name for name in methods if name in wanted]:
+        for index in methods[name]():
+            print(f"Built {index.method}: {index.build_seconds:.1f} s", file=sys.stderr)
+            waiting.append(index)
+            if not together:
+                measurements += measure(waiting, workload, rounds=rounds, threads=threads, seed=seed)
+                waiting = []
+            del index  # or it would live until the next one is built
+    if waiting:
+        measurements += measure(waiting, workload, rounds=rounds, threads=threads, seed=seed)
+    return measurements
+
+
 def measure(
     built: list[Built], workload: Workload, *, rounds: int, threads: int, seed: int, progress: bool = True
 ) -> list[Measurement]:
@@ -89,7 +123,7 @@ def measure(
         _accuracy_pass(index, setting, workload, threads)
         for index, setting in tqdm(pairs, desc="accuracy", unit="setting", disable=quiet)
     ]
-    contenders = [trial for trial in trials if not trial.is_hopeless(trials)]
+    contenders = [trial for trial in trials if not trial.is_hopeless(trials) and not trial.is_long]
     schedule = [trials] + [contenders] * (rounds - 1)
     random = np.random.default_rng(seed)
     with tqdm(total=sum(map(len, schedule)), desc="timing", unit="setting", disable=quiet) as bar:

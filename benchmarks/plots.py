@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -11,20 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from benchmarks.figures import STYLES, Figure, Panel, figures
-from benchmarks.results import Run
+from benchmarks.figures import Figure, Panel
+from benchmarks.styles import STYLES
 
 RECALL_TICKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 # On an axis of log(1 - recall), recall 1 has no place; everything above this is drawn here, at the tick "1".
 RECALL_ONE = 0.9997
 LOWEST_RECALL_SHOWN = 0.5
 DOTS_PER_INCH = 140
+HEAD_INCHES = 0.75  # of title and caption
+ROW_INCHES = 5.05  # of a row of panels
 
 
-def draw_all(run: Run, folder: Path) -> list[Path]:
+def draw_all(figures: Sequence[Figure], folder: Path) -> list[Path]:
     """Write one PNG per figure; returns their paths."""
     paths = []
-    for figure in figures(run):
+    for figure in figures:
         paths.append(folder / f"{figure.key}.png")
         save(figure, paths[-1])
     return paths
@@ -39,11 +42,13 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def draw(figure: Figure) -> Canvas:
-    """Draw the panels side by side; one legend below them where they share their curves."""
-    # Title and caption have the top eighth to themselves.
-    layout = ConstrainedLayoutEngine(rect=(0.005, 0, 0.99, 0.87))
-    canvas, grid = plt.subplots(1, len(figure.panels), figsize=(12, 5.8), squeeze=False, layout=layout)
-    for axis, panel in zip(grid[0], figure.panels, strict=True):
+    """Draw the panels in rows of two; one legend below them where they share their curves."""
+    rows = -(-len(figure.panels) // 2)
+    height = HEAD_INCHES + ROW_INCHES * rows
+    layout = ConstrainedLayoutEngine(rect=(0.005, 0, 0.99, 1 - HEAD_INCHES / height))
+    columns = min(2, len(figure.panels))
+    canvas, grid = plt.subplots(rows, columns, figsize=(12, height), squeeze=False, layout=layout)
+    for axis, panel in zip(grid.flat, figure.panels, strict=True):
         if panel.kind == "dots":
             _draw_dots(axis, panel)
         else:
@@ -53,18 +58,22 @@ def draw(figure: Figure) -> Canvas:
         axis.grid(True, color="#E4E4E4", linewidth=0.8)
         axis.set_axisbelow(True)
     if figure.shared_legend:
-        canvas.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+        handles = {
+            label: line for axis in grid.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        canvas.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
     elif figure.panels[0].kind == "curves":
-        for axis in grid[0]:
+        for axis in grid.flat:
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(loc="lower right", fontsize=9, framealpha=0.9, edgecolor="#E4E4E4")
-    canvas.text(0.012, 0.985, figure.title, fontsize=14, fontweight="bold", va="top")
-    canvas.text(0.012, 0.93, textwrap.fill(figure.caption, 180), fontsize=9, color="#444444", va="top")
+    canvas.text(0.012, 1 - 0.09 / height, figure.title, fontsize=14, fontweight="bold", va="top")
+    caption = textwrap.fill(figure.caption, 180)
+    canvas.text(0.012, 1 - 0.41 / height, caption, fontsize=9, color="#444444", va="top")
     return canvas
 
 
 def _draw_curves(axis: Axes, panel: Panel) -> None:
-    for series in panel.series:
+    for position, series in enumerate(panel.series):
         style = STYLES[series.name]
         points = [(x, _recall_height(y) if panel.y_scale == "recall" else y) for x, y, _ in series.points]
         axis.plot(
@@ -76,6 +85,7 @@ def _draw_curves(axis: Axes, panel: Panel) -> None:
             markerfacecolor="white" if style.dashed else style.colour,
             markersize=5.5,
             linewidth=1.7,
+            zorder=3 - position / len(panel.series),  # what is named first is on top
             label=series.name,
         )
     _scale_x(axis, panel)

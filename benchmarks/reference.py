@@ -68,3 +68,16 @@ def top1_by_milliseconds() -> dict[str, Points]:
     for row in read_csv(FOLDER / "ivf_latency_vs_top1_imagenet1k.csv"):
         curves[names[row["method"]]].append((float(row["ms_per_query"]), float(row["top1"]), "read off figure 1"))
     return curves
+
+
+def quantised_top1_by_bytes() -> dict[str, Points]:
+    """OPQ and IVFOPQ codes on ImageNet-1K: (bytes, top-1 %, text) of prefixes, of all dims, and of a rigid model."""
+    names = ("AdANNS-OPQ", "OPQ-MR-2048", "Rigid-OPQ", "AdANNS-IVFOPQ", "IVFOPQ-MR-2048", "Rigid-IVFOPQ")
+    by_name = {row.pop("index"): row for row in read_csv(FOLDER / "quantized_top1_by_bytes_imagenet1k.csv")}
+    return {
+        name: [
+            (float(column.removeprefix("bytes_")), float(top1), "read off figures 3 and 4")
+            for column, top1 in by_name[name].items()
+        ]
+        for name in names
+    }

@@ -5,15 +5,14 @@ import sys
 from pathlib import Path
 
 from adanns import datasets
-from benchmarks import data, machine, page, plots, results, summary, table
-from benchmarks.measure import measure
+from benchmarks import data, machine, results, summary, table
+from benchmarks.draw import draw
+from benchmarks.measure import measure_methods
 from benchmarks.methods import faiss_methods, our_methods, rigid_methods
-from benchmarks.methods.base import Built, Method, Sweep
+from benchmarks.methods.base import Sweep
 
 MOST_QUERIES = 10_000
 QUICK_QUERIES = 1_000
-# More than this many cores used by others, on average, and the times are not to be trusted.
-BUSY_CORES = 0.1
 INDEXES_WITH_WHOLE_VECTORS = 8
 RIGID_METHODS = ("rigid-flat", "rigid-faiss-ivf", "rigid-ivf")
 
@@ -25,6 +24,13 @@ def run(options: argparse.Namespace) -> int:
     dataset = data.load(options.dataset)
     sweep = Sweep.of(len(dataset.database), dataset.ladder, options.seed, options.quick)
     together = _fits_together(dataset)
+    measured = {
+        "wanted": options.methods,
+        "rounds": rounds,
+        "threads": options.threads,
+        "seed": options.seed,
+        "together": together,
+    }
     with machine.OtherLoad() as other_load:
         measurements = []
         twin = dataset.rigid.get(dataset.ladder[-1])
@@ -32,13 +38,13 @@ def run(options: argparse.Namespace) -> int:
             print("Preparing the rigid twin", file=sys.stderr)
             workload, database = data.prepare(twin, queries, options.seed, options.threads, with_exact=False)
             rigid = rigid_methods(workload, database, sweep.for_rigid_twin(workload.dims), options.threads)
-            measurements += _measured(rigid, workload, rounds, together, options)
+            measurements += measure_methods(rigid, workload, **measured)
             del rigid
         print(f"Preparing {options.dataset}", file=sys.stderr)
         workload, database = data.prepare(dataset, queries, options.seed, options.threads)
         methods = our_methods(workload, sweep, options.threads)
         methods |= faiss_methods(workload, database, sweep, options.threads)
-        measurements += _measured(methods, workload, rounds, together, options)
+        measurements += measure_methods(methods, workload, **measured)
     finished = results.Run(
         **results.heading("speedup", environment=options.environment, other_load_cores=other_load.cores),
         dataset=dict(workload.describe()),
@@ -54,10 +60,8 @@ def run(options: argparse.Namespace) -> int:
         summary=summary.summarise(measurements, workload.dims),
     )
     print(table.report(finished))
-    if other_load.cores is not None and other_load.cores > BUSY_CORES:
-        print(
-            f"\nNot a quiet machine: other processes used {other_load.cores} cores meanwhile. Do not trust the times."
-        )
+    if warning := other_load.warning():
+        print(f"\n{warning}")
     folder = options.output or machine.results_folder(f"speedup-{workload.name}")
     print("\nWritten:", *write(finished, folder), sep="\n  ")
     return 0
@@ -70,30 +74,10 @@ def _fits_together(dataset: datasets.Dataset) -> bool:
     return free is None or INDEXES_WITH_WHOLE_VECTORS * rows * dims * 4 < free
 
 
-def _measured(
-    methods: dict[str, Method], workload: data.Workload, rounds: int, together: bool, options: argparse.Namespace
-) -> list[results.Measurement]:
-    """Build and measure the methods that are wanted: all in the same rounds, or each built, timed and freed alone."""
-    measurements: list[results.Measurement] = []
-    waiting: list[Built] = []
-    for name in [name for name in methods if name in options.methods]:
-        for index in methods[name]():
-            print(f"Built {index.method}: {index.build_seconds:.1f} s", file=sys.stderr)
-            waiting.append(index)
-            if not together:
-                measurements += measure(waiting, workload, rounds=rounds, threads=options.threads, seed=options.seed)
-                waiting = []
-            del index  # or it would live until the next one is built
-    if waiting:
-        measurements += measure(waiting, workload, rounds=rounds, threads=options.threads, seed=options.seed)
-    return measurements
-
-
 def write(run: results.Run, folder: Path) -> list[Path]:
     """Write a run as CSV, JSON, PNG plots and one page; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "results.csv", folder / "results.json", folder / "index.html"]
+    paths = [folder / "results.csv", folder / "results.json"]
     results.write_csv(run.measurements, paths[0])
     results.write_json(run, paths[1])
-    page.write(run, paths[2])
-    return paths + plots.draw_all(run, folder)
+    return paths + draw(run, folder)

@@ -17,6 +17,7 @@ from benchmarks import __main__ as command_line
 from benchmarks import figures, machine, page, reference, results, summary, table
 from benchmarks.pareto import fastest, front
 from benchmarks.results import Measurement, Run
+from benchmarks.styles import STYLES
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="FAISS is in the extra 'bench'")
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,14 +196,14 @@ def test_csv_has_one_line_per_setting(tmp_path: Path) -> None:
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:
-    text = page.render(small_run())
+    text = page.render(small_run(), figures.figures(small_run()))
     assert "http" not in text
     assert not re.search(r"""\b(src|href)\s*=\s*["'](?!data:)|@import|url\(|\bfetch\(|\bimport\b""", text)
     assert not re.search(r"/\*(STYLE|SCRIPT|CONTENT)\*/", text)
 
 
 def test_page_keeps_data_inside_their_element() -> None:
-    text = page.render(small_run())
+    text = page.render(small_run(), figures.figures(small_run()))
     assert "<b>made up" not in text
     (content,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', text, re.DOTALL)
     assert json.loads(content)["run"] == dataclasses.asdict(small_run())
@@ -215,14 +216,14 @@ def test_every_curve_has_a_style(labels: bool) -> None:
     assert ("map_mflops" in {figure.key for figure in drawn}) is labels
     for figure in drawn:
         assert len(figure.panels) == 2
-        assert {series.name for panel in figure.panels for series in panel.series} <= set(figures.STYLES)
+        assert {series.name for panel in figure.panels for series in panel.series} <= set(STYLES)
 
 
 def test_plots_are_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from benchmarks import plots
 
-    paths = plots.draw_all(small_run(), tmp_path)
+    paths = plots.draw_all(figures.figures(small_run()), tmp_path)
     assert [path.name for path in paths] == [f"{figure.key}.png" for figure in figures.figures(small_run())]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
@@ -233,7 +234,7 @@ def test_draw_writes_page_and_plots_from_results(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "draw", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == table.report(small_run()).strip()
-    assert (tmp_path / "index.html").read_text() == page.render(small_run())
+    assert (tmp_path / "index.html").read_text() == page.render(small_run(), figures.figures(small_run()))
     assert (tmp_path / "recall.png").exists()
 
 
@@ -328,7 +329,7 @@ def test_tiny_run_from_end_to_end(tmp_path: Path) -> None:
     assert "us per query at equal recall@10" in done.stdout
 
     run = results.read_json(output / "results.json")
-    assert {row.method for row in run.measurements} <= set(figures.STYLES)
+    assert {row.method for row in run.measurements} <= set(STYLES)
     assert len({row.method for row in run.measurements}) == len(command_line.METHODS)
     assert str(tmp_path) not in (output / "results.json").read_text()
     assert (run.dataset["rows"], run.dataset["queries"], run.options["threads"]) == (1500, 100, 1)

@@ -2,11 +2,24 @@
 
 from benchmarks.data import Database, Workload
 from benchmarks.methods.base import Method, Sweep
+from benchmarks.methods.code_sweep import CodeSweep
+from benchmarks.methods.faiss_codes import FaissCodes
 from benchmarks.methods.faiss_peers import FaissPeers
+from benchmarks.methods.our_codes import OurCodes
 from benchmarks.methods.ours import Ours
 from benchmarks.methods.rigid import rigid_methods
 
-__all__ = ["Method", "Sweep", "faiss_methods", "our_methods", "rigid_methods"]
+__all__ = [
+    "CodeSweep",
+    "Method",
+    "Sweep",
+    "faiss_code_methods",
+    "faiss_methods",
+    "our_code_methods",
+    "our_methods",
+    "rigid_code_methods",
+    "rigid_methods",
+]
 
 
 def our_methods(workload: Workload, sweep: Sweep, threads: int) -> dict[str, Method]:
@@ -25,3 +38,28 @@ def faiss_methods(workload: Workload, database: Database, sweep: Sweep, threads:
         "faiss-4bit": peers.four_bit_ivf,
         "faiss-hnsw": peers.prefix_hnsw,
     }
+
+
+def our_code_methods(workload: Workload, sweep: CodeSweep, threads: int) -> dict[str, Method]:
+    """Our codes over one workload; keys as in benchmarks.__main__.CODE_METHODS."""
+    ours = OurCodes(workload, sweep, threads)
+    return {"opq": ours.opq, "ivfopq": ours.ivfopq, "compact": ours.compact}
+
+
+def faiss_code_methods(workload: Workload, database: Database, sweep: CodeSweep, threads: int) -> dict[str, Method]:
+    """FAISS's codes over one workload; keys as in benchmarks.__main__.CODE_METHODS."""
+    codes = FaissCodes(workload, database, sweep, threads)
+    return {
+        "faiss-opq": codes.opq,
+        "faiss-ivfopq": codes.ivfopq,
+        "faiss-4bit": codes.four_bit,
+        "faiss-rabitq": codes.rabitq,
+        "faiss-opq-all": codes.all_dims_opq,
+        "faiss-ivfopq-all": codes.all_dims_ivfopq,
+    }
+
+
+def rigid_code_methods(workload: Workload, database: Database, sweep: CodeSweep, threads: int) -> dict[str, Method]:
+    """FAISS's codes of a rigid twin, of all dims: what the papers compare with; keys as in CODE_METHODS."""
+    codes = FaissCodes(workload, database, sweep, threads, model="rigid model")
+    return {"rigid-opq": codes.all_dims_opq, "rigid-ivfopq": codes.all_dims_ivfopq}

@@ -70,7 +70,7 @@ class FaissPeers:
         for dims in self.sweep.prefixes:
             base = self._on_prefix(faiss.index_factory(dims, "HNSW32", self._metric), dims)
             seconds = self._train_and_add(base)
-            store = self._refine_store(base)
+            store = self.refine_store(base)
             index = faiss.IndexRefine(base, store.index)
             settings = []
             for ef_search in (16, 32, 64, 128, 256):
@@ -91,7 +91,7 @@ class FaissPeers:
     def _refined_ivf(self, method: str, recipe: str, dims: int) -> Built:
         base = self._on_prefix(faiss.index_factory(dims, recipe, self._metric), dims)
         seconds = self._train_and_add(base)
-        store = self._refine_store(base)
+        store = self.refine_store(base)
         index = faiss.IndexRefine(base, store.index)
         settings = []
         for probes in self.sweep.probes:
@@ -108,7 +108,7 @@ class FaissPeers:
         size = self._bytes_per_vector(base) + store.bytes_per_vector
         return Built(method, "faiss", seconds + store.seconds, size, settings)
 
-    def _refine_store(self, base: FaissIndex) -> "RefineStore":
+    def refine_store(self, base: FaissIndex) -> "RefineStore":
         """All dims for the refine stage: in float32 or float16, whichever refines faster here behind `base`.
 
         Only float16 where float32 would take more than half of the memory that is left.

@@ -1,4 +1,4 @@
-// Fills the page from its content: {run, figures, styles}, as benchmarks/page.py wrote them.
+// What the pages share. Their content: {run, figures, styles}, as benchmarks/page.py wrote them.
 const { run, figures, styles } = JSON.parse(document.getElementById("content").textContent);
 const rows = run.measurements;
 const byId = (id) => document.getElementById(id);
@@ -74,12 +74,21 @@ function choice(options, id) {
   return options[byId(id).selectedIndex];
 }
 
+function swatch(name) {
+  const icon = svg("svg", { width: 30, height: 14, viewBox: "0 0 30 14" });
+  svg("path", { d: "M 1 7 H 29", stroke: styles[name].colour, "stroke-width": 2,
+    "stroke-dasharray": styles[name].dashed ? "5 3" : "none" }, icon);
+  marker(icon, styles[name], 15, 7, 4.5);
+  return icon;
+}
+
+// What a page's controls leave to be explored: each page's script has its own rowsInView().
 function drawExplorer() {
   const quality = choice(QUALITIES, "quality"), cost = choice(COSTS, "cost"), everything = byId("all-settings").checked;
-  const series = [];
+  const series = [], shown = rowsInView();
   for (const name of methods) {
     if (hidden.has(name)) continue;
-    const group = rows.filter((row) => row.method === name && row[quality.field] !== null);
+    const group = shown.filter((row) => row.method === name && row[quality.field] !== null);
     const asPoint = (row) => [row[cost.field], row[quality.field] * quality.factor, describe(row)];
     if (everything) series.push({ name, scatter: true, points: group.map(asPoint) });
     series.push({ name, points: front(group, cost.field, quality.field).map(asPoint) });
@@ -92,8 +101,10 @@ function drawExplorer() {
 }
 
 function drawLegend() {
-  for (const name of methods) {
-    const button = html("button", { type: "button", "aria-pressed": "true" }, byId("legend"));
+  byId("legend").replaceChildren();
+  const present = new Set(rowsInView().map((row) => row.method));
+  for (const name of methods.filter((method) => present.has(method))) {
+    const button = html("button", { type: "button", "aria-pressed": String(!hidden.has(name)) }, byId("legend"));
     button.append(swatch(name), name);
     button.addEventListener("click", () => {
       if (!hidden.delete(name)) hidden.add(name);
@@ -103,86 +114,17 @@ function drawLegend() {
   }
 }
 
-function swatch(name) {
-  const icon = svg("svg", { width: 30, height: 14, viewBox: "0 0 30 14" });
-  svg("path", { d: "M 1 7 H 29", stroke: styles[name].colour, "stroke-width": 2,
-    "stroke-dasharray": styles[name].dashed ? "5 3" : "none" }, icon);
-  marker(icon, styles[name], 15, 7, 4.5);
-  return icon;
-}
-
-function drawHeadlines() {
-  const find = (quality, cost, target) => run.summary.comparisons.find((one) =>
-    one.quality === quality && one.cost === cost && one.ours && (target === undefined || one.target === target));
-  const cards = [
-    [find("recall10", "batch_us", 0.97), `Batch on ${threads}, recall@10 ≥ 0.97`],
-    [find("recall10", "latency_p50_us", 0.97), "One query at a time, recall@10 ≥ 0.97"],
-    [find("top1", "batch_us"), `Batch on ${threads}, top-1 within 0.1 point of exact search`],
-  ];
-  for (const [one, where] of cards) {
-    if (!one) continue;
-    const ours = one.rows.find((row) => row.method === one.ours);
-    const card = html("div", { class: "card" }, byId("headlines"));
-    html("h3", {}, card, where);
-    html("b", {}, card, ours.against_exact ? `${times(ours.against_exact)} faster` : `${number(ours.us)} µs`);
-    const versus = ours.against_exact ? ` against ${number(one.exact_us)} µs for exact search of all ${run.dataset.dims} dimensions` : "";
-    html("span", {}, card, `${one.ours}: ${number(ours.us)} µs per query${versus}. `);
-    if (one.peer) html("span", {}, card, `FAISS's best, ${one.peer}: ${number(ours.us * one.ours_against_peer)} µs.`);
-  }
-  const rigid = (run.summary.against_rigid || []).find((one) => one.cost === "batch_us" && one.label !== "its best");
-  if (!rigid) return;
-  const card = html("div", { class: "card" }, byId("headlines"));
-  html("h3", {}, card, `Batch on ${threads}, at the top-1 of IVF on the rigid twin (${rigid.label}: ${percent(rigid.top1)} %)`);
-  html("b", {}, card, `${times(rigid.ratio)} faster`);
-  html("span", {}, card, `${rigid.ours}: ${number(rigid.our_us)} µs per query; ${rigid.method}: ${number(rigid.rigid_us)} µs.`);
-}
-
-function drawEqual() {
-  const groups = Map.groupBy
-    ? Map.groupBy(run.summary.comparisons, (one) => `${one.cost} ${one.quality}`)
-    : run.summary.comparisons.reduce((map, one) => {
-        const key = `${one.cost} ${one.quality}`;
-        return map.set(key, [...(map.get(key) || []), one]);
-      }, new Map());
-  for (const group of groups.values()) {
-    const cost = group[0].cost === "batch_us" ? `batch on ${threads}` : "one query at a time, median";
-    html("h3", {}, byId("equal"), `${group[0].quality === "top1" ? "top-1" : "recall@10"}, ${cost}: µs per query`);
-    const table = html("table", {}, html("div", { class: "scroll" }, byId("equal")));
-    const head = html("tr", {}, html("thead", {}, table));
-    html("th", {}, head, "");
-    for (const one of group) html("th", {}, head, `≥ ${one.label}`);
-    const body = html("tbody", {}, table);
-    for (const name of methods) {
-      const line = html("tr", {}, body);
-      html("td", {}, line, name);
-      for (const one of group) {
-        const row = one.rows.find((candidate) => candidate.method === name);
-        const best = row && row.us === Math.min(...one.rows.map((candidate) => candidate.us));
-        const text = row ? number(row.us) + (row.against_exact ? ` (${times(row.against_exact)})` : "") : "–";
-        const cell = html("td", { class: `${best ? "best" : ""} ${best && row.family === "adanns" ? "ours" : ""}` }, line, text);
-        if (row) {
-          cell.addEventListener("pointerenter", (event) => showTip(event, `${name}\n${settings(row.parameters)}`));
-          cell.addEventListener("pointerleave", hideTip);
-        }
-      }
-    }
-    if (!group.some((one) => one.ours_against_peer)) continue;
-    const best = html("tr", { class: "ratio" }, body);
-    html("td", {}, best, "our best over FAISS's best");
-    for (const one of group) html("td", {}, best, one.ours_against_peer ? times(one.ours_against_peer) : "–");
-    for (const peer of methods.filter((name) => name.startsWith("FAISS"))) {
-      const line = html("tr", { class: "quiet" }, body);
-      html("td", {}, line, `our best over ${peer}`);
-      for (const one of group) {
-        const [ours, theirs] = [one.ours, peer].map((name) => one.rows.find((row) => row.method === name));
-        html("td", {}, line, ours && theirs ? times(theirs.us / ours.us) : "–");
-      }
-    }
-  }
+// `others`: ids of the page's own controls.
+function startExplorer(...others) {
+  for (const quality of QUALITIES) html("option", {}, byId("quality"), quality.label);
+  for (const cost of COSTS) html("option", {}, byId("cost"), cost.label);
+  for (const id of ["quality", "cost", "all-settings", ...others]) byId(id).addEventListener("change", () => { drawLegend(); drawExplorer(); });
+  drawLegend();
+  drawExplorer();
 }
 
 function drawPublished() {
-  const pairs = figures.filter((figure) => !figure.shared_legend && figure.panels[0].kind === "curves");
+  const pairs = figures.filter((figure) => figure.panels.some((panel) => panel.title.startsWith("Published")));
   byId("published").hidden = !pairs.length;
   for (const figure of pairs) {
     html("h3", {}, byId("published"), figure.title);
@@ -219,7 +161,7 @@ const COLUMNS = [
 function drawFronts(quality, cost) {
   const columns = COLUMNS.filter((column) => hasLabels || !["top-1 %", "mAP@10 %"].includes(column.label));
   const shown = methods.filter((name) => !hidden.has(name))
-    .flatMap((name) => front(rows.filter((row) => row.method === name), cost.field, quality.field));
+    .flatMap((name) => front(rowsInView().filter((row) => row.method === name), cost.field, quality.field));
   if (sorting.column) {
     const order = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b);
     shown.sort((a, b) => order(sorting.column.value(a), sorting.column.value(b)) * (sorting.down ? -1 : 1));
@@ -251,11 +193,3 @@ byId("data-line").textContent = `${data.name}: ${number(data.rows)} vectors of $
 byId("machine-line").textContent = `${run.machine.cpu}, ${run.machine.cores} cores, ${threads}; ${run.date.slice(0, 10)}, ` +
   `commit ${(run.machine.commit || "unknown").slice(0, 10)}${run.machine.commit_is_dirty ? " with changes" : ""}`;
 byId("origin").textContent = JSON.stringify({ machine: run.machine, options: run.options, dataset: run.dataset }, null, 2);
-for (const quality of QUALITIES) html("option", {}, byId("quality"), quality.label);
-for (const cost of COSTS) html("option", {}, byId("cost"), cost.label);
-for (const id of ["quality", "cost", "all-settings"]) byId(id).addEventListener("change", drawExplorer);
-drawHeadlines();
-drawLegend();
-drawExplorer();
-drawEqual();
-drawPublished();
