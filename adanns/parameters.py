@@ -190,7 +190,8 @@ class CompactParameters(ListParameters):
     """Codes of residuals in lists, in `bytes_per_vector` bytes: everything else is chosen where it is None.
 
     bytes_per_vector: of a code. Ids, and planes where there are any, come on top.
-    scan_dims: prefix that is coded; None: the first rung of at least 8 dims a byte.
+    scan_dims: prefix that is coded; None: the first rung of at least 8 dims a byte where planes are kept to rerank by,
+        of 16 for codes alone.
     bits: of a codebook; None: 4, the faster scan, where planes are kept to rerank by, else 8, the more accurate one.
     prefixes: rungs below `scan_dims` that a search may scan instead. Each band between them is rotated on its own and
         gets the segments that take away most of the distortion; without any, all dims are rotated together.

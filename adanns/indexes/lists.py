@@ -71,8 +71,8 @@ class ListsIndex(Index[P]):
         scan_dims: prefix at which the rows of those lists are compared: by their codes where codes of that prefix are
             kept, else by the planes.
         rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: 100 (or 4 k)
-            at four times the scan's dims, then 20 (or 2 k) at all. An empty list, and an index of codes alone, returns
-            the scan's order.
+            at four times the scan's dims, then 20 (or 2 k) at all. An empty list measures a few times k at
+            the scan's own dims. An index of codes alone measures on them and has no other stages.
         routing_queries: the queries as the centroids' own representation has them, for foreign clusters.
         """
         built = self._need_built()

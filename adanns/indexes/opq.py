@@ -68,8 +68,8 @@ class OPQIndex(Index[OPQParameters]):
 
         scan_dims: prefix at which all rows are compared; another than the one coded scans the planes.
         rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: 100 (or 4 k)
-            at four times the scan's dims, then 20 (or 2 k) at all. An empty list, and an index of codes alone, returns
-            the order of the codes.
+            at four times the scan's dims, then 20 (or 2 k) at all. An empty list measures a few times k at
+            the scan's own dims. An index of codes alone measures on them and has no other stages.
         """
         built = self._need_built()
         k = checked_count(k, "k")

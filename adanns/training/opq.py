@@ -23,7 +23,7 @@ PRODUCT_ROWS = 4096  # added in float32; their sums in float64
 
 @dataclass(frozen=True)
 class Block:
-    """Dims up to `end`, from the block before on: rotated among themselves and cut into `segments`; 0 drops them."""
+    """Dims up to `end`, from the block before on: rotated among themselves and cut into `segments`."""
 
     end: int
     segments: int
@@ -38,11 +38,11 @@ class Block:
 class ProductQuantiser:
     """What turns points into codes.
 
-    rotation: float32 (rotated dims, dims), its rows orthonormal, in the order of the segments.
+    rotation: float32 (dims, dims), orthogonal; its rows are the rotated dims, in the order of the segments.
     rungs: (prefix dims, segments) that are codes of their own. The last is the whole code.
     scale: a power of two that `codebooks` are in: rotated points times scale lie within [-1, 1], so that squares of
         large and small values stay within float32.
-    distortion: of the training points per rotation: the mean squared distance to their codes, dropped dims not counted.
+    distortion: of the training points per rotation: the mean squared distance to their codes.
     """
 
     rotation: NDArray[np.float32]
@@ -100,19 +100,19 @@ def train_opq(
 
 
 def block_spans(blocks: Sequence[Block]) -> list[tuple[int, Block]]:
-    """(first dim, block) of the blocks that have segments."""
+    """(first dim, block) of each block."""
     begins = [0, *(block.end for block in blocks[:-1])]
-    return [(begin, block) for begin, block in zip(begins, blocks, strict=True) if block.segments]
+    return list(zip(begins, blocks, strict=True))
 
 
 def rungs_of(blocks: Sequence[Block]) -> tuple[tuple[int, int], ...]:
-    """(prefix dims, segments up to there) after each block that has segments."""
+    """(prefix dims, segments up to there) after each block."""
     counts = np.cumsum([block.segments for block in blocks]).tolist()
-    return tuple((block.end, count) for block, count in zip(blocks, counts, strict=True) if block.segments)
+    return tuple((block.end, count) for block, count in zip(blocks, counts, strict=True))
 
 
 def rotated(points: NDArray[np.float32], rotation: NDArray[np.float32], threads: int) -> NDArray[np.float32]:
-    """Points (rows, dims) turned by a rotation (rotated dims, dims)."""
+    """Points (rows, dims) turned by a rotation (dims, dims)."""
     return _core.multiply_rows(points, np.ascontiguousarray(rotation.T), threads)
 
 
@@ -157,13 +157,11 @@ def best_rotation(
     points: NDArray[np.float32], decoded: NDArray[np.float32], spans: Sequence[tuple[int, Block]], threads: int
 ) -> NDArray[np.float32]:
     """The rotation within blocks that brings points nearest to what their codes stand for (orthogonal Procrustes)."""
-    parts, first = [], 0
+    parts = []
     for begin, block in spans:
-        here = slice(first, first + block.end - begin)
-        products = cross_products(points[:, begin : block.end], decoded[:, here], threads)
-        left, _, right = np.linalg.svd(products)
+        here = slice(begin, block.end)
+        left, _, right = np.linalg.svd(cross_products(points[:, here], decoded[:, here], threads))
         parts.append((begin, (left @ right).T))
-        first = here.stop
     return _block_diagonal(parts, points.shape[1])
 
 
@@ -178,10 +176,9 @@ def cross_products(left: NDArray[np.float32], right: NDArray[np.float32], thread
 
 
 def _block_diagonal(parts: Sequence[tuple[int, NDArray[np.float64]]], dims: int) -> NDArray[np.float32]:
-    """(rotated dims, dims) of the square parts (first dim, rotation)."""
-    rotation = np.zeros((sum(len(part) for _, part in parts), dims), np.float32)
-    first = 0
+    """(dims, dims) of the square parts (first dim, rotation)."""
+    rotation = np.zeros((dims, dims), np.float32)
     for begin, part in parts:
-        rotation[first : first + len(part), begin : begin + len(part)] = part
-        first += len(part)
+        here = slice(begin, begin + len(part))
+        rotation[here, here] = part
     return rotation
