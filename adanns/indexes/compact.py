@@ -9,8 +9,8 @@ from adanns.indexes.table_codes import TableCode
 from adanns.ladder import Metric, Precision, checked_ladder, checked_rung
 from adanns.parameters import CompactParameters
 
-# Of the coded prefix. Codes alone find more the more dims they tell of (8 bytes, glyphs: recall@10 .625 on 64 dims, .646
-# on 128); before a rerank the shortlist is as good on half of them, and queries and builds take half as long.
+# Of the coded prefix. Codes alone find more the more dims they tell of (8 bytes, glyphs: recall@10 .625 on 64 dims and
+# .646 on 128); before a rerank the shortlist is as good on half of them, and queries and builds take half as long.
 DIMS_PER_BYTE, DIMS_PER_BYTE_ALONE = 8, 16
 MOST_DIMS = 512  # a rotation of n dims costs n^2 per query and row
 
