@@ -189,6 +189,29 @@ CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
 }  # fmt: skip
 
 
+CODE_CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
+    "no blocks": lambda folder: (folder / "table_blocks.npy").unlink(),
+    "blocks that are not named": header_with(lambda header: header["arrays"].pop("table_blocks") and None),
+    "too few blocks": array_with("table_blocks", lambda blocks: blocks[:-1]),
+    "blocks of fewer bytes": array_with("table_blocks", lambda blocks: np.ascontiguousarray(blocks[:, :-1])),
+    "no rungs": array_with("table_rungs", lambda rungs: rungs[:0]),
+    "rungs in one dimension": array_with("table_rungs", np.ravel),
+    "rungs that descend": array_with("table_rungs", lambda rungs: rungs[::-1].copy()),
+    "rungs of no segment": array_with("table_rungs", lambda rungs: rungs * np.array([1, 0], np.int32)),
+    "no segments": array_with("table_segment_ends", lambda ends: ends[:0]),
+    "segments that descend": array_with("table_segment_ends", lambda ends: ends[::-1].copy()),
+    "segments of negative dims": array_with("table_segment_ends", np.negative),
+    "more dims of segments than of the rotation": array_with("table_segment_ends", lambda ends: 2 * ends),
+    "a rotation of fewer dims": array_with("table_rotation", lambda rotation: rotation[:-1].copy()),
+    "no codebooks": array_with("table_codebooks", lambda books: books[:0]),
+    "shorter codebooks": array_with("table_codebooks", lambda books: books[:-5]),
+    "fewer centroids": array_with("table_centroids", lambda centroids: centroids[:-1].copy()),
+    "centroids of fewer dims": array_with("table_centroids", lambda centroids: centroids[:, 1:].copy()),
+    "zero rows beyond the last": array_with("zero_rows", lambda rows: rows + ROWS),
+    "zero rows of another type": array_with("zero_rows", lambda rows: rows.astype(np.float64)),
+}
+
+
 def truncate(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
@@ -205,6 +228,17 @@ def test_a_corrupt_index_is_refused(case: str, mmap: bool, tmp_path: Path) -> No
     CORRUPTIONS[case](tmp_path / "index")
     with pytest.raises(adanns.CorruptIndexError, match=re.escape(str(tmp_path / "index"))):
         adanns.load(tmp_path / "index", mmap=mmap)
+
+
+@pytest.mark.parametrize("precision", [None, "float32"])
+@pytest.mark.parametrize("case", CODE_CORRUPTIONS)
+def test_a_corrupt_code_is_refused(case: str, precision: Any, tmp_path: Path) -> None:
+    rows = rows_of(ROWS).copy()
+    rows[7] = 0
+    RECIPES["compact"].make(precision=precision).build(rows).save(tmp_path / "index")
+    CODE_CORRUPTIONS[case](tmp_path / "index")
+    with pytest.raises(adanns.CorruptIndexError, match=re.escape(str(tmp_path / "index"))):
+        adanns.load(tmp_path / "index")
 
 
 @pytest.mark.parametrize("version", [2, 99, 0])

@@ -191,6 +191,8 @@ class Index(ABC, Generic[P]):
         index = cls.__new__(cls)
         index._asked = index._parameters = cls.parameters_type.from_json(parameters)
         index._built = bundle(index._parameters, arrays, checked_threads(None))
+        if index._parameters.codes_suffice and not index._built.table_rungs:
+            raise ValueError("it holds no codes")
         index._check_dims(index._built.ladder)
         return index
 
