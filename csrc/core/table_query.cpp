@@ -12,8 +12,7 @@ namespace adanns {
 namespace {
 
 constexpr int64_t kTermRows = 4096;  // per task
-constexpr int64_t kCodesAhead = 16;  // rows whose codes and terms are prefetched: each is cache lines of its
-                                     // own
+constexpr int64_t kCodesAhead = 16;  // rows whose codes and terms are prefetched
 
 // tables: [query][segment][entry].
 void float_tables(const TableCodeView& code, int segments, const float* rotated, int64_t count,
@@ -42,8 +41,7 @@ std::vector<float> entry_squares(const TableCodeView& code) {
     std::vector<float> squares;
     int64_t begin = 0;
     for (const int64_t end : code.segment_ends) {
-        // Entries are columns of blocks, as multiply_rows takes them; with one row
-        // of ones it adds their squares.
+        // Entries are columns of blocks, as multiply_rows takes them; with one row of ones it adds their squares.
         std::vector<float> squared(code.codebooks.begin() + begin * entries, code.codebooks.begin() + end * entries);
         for (float& value : squared) value *= value;
         const std::vector<float> ones(static_cast<std::size_t>(end - begin), 1.0f);
@@ -55,8 +53,7 @@ std::vector<float> entry_squares(const TableCodeView& code) {
     return squares;
 }
 
-// |centroid + entry|^2 = |centroid|^2 + 2 centroid . entry + |entry|^2: the
-// last two as tables, the first per rung.
+// |centroid + entry|^2 = |centroid|^2 + 2 centroid . entry + |entry|^2: the last two as tables, the first per rung.
 void add_centroid(const TableCodeView& code, const std::vector<float>& squares, int64_t list,
                   std::vector<float>& tables, std::vector<float>& squared_prefixes) {
     const float* centroid = code.centroids + list * code.centroid_stride;
@@ -181,8 +178,7 @@ void table_keys_of(const IndexView& view, int prefix_dims, const float* rotated,
         float key = m * (table_sum(code, segments, tables.data(), codes) + list_dots[at]);
         if (view.metric == Metric::l2) key += terms[rows[i]];
         if (view.metric == Metric::cosine) key *= terms[rows[i]];
-        keys[i] = std::min(std::numeric_limits<float>::infinity(),
-                           key);  // where sums went beyond float
+        keys[i] = std::min(std::numeric_limits<float>::infinity(), key);  // where sums went beyond float
     }
 }
 
