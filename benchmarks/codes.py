@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
             "shortlist": sweep.shortlist,
             "training_rows": sweep.training_rows,
             "rotations": sweep.rotations,
+            "faiss_rotations": sweep.faiss_rotations,
             "indexes_in_memory": "one at a time",
             "quick": options.quick,
         },

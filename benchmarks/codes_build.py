@@ -13,7 +13,8 @@ from benchmarks.codes_results import OPQBuild
 from benchmarks.data import Database, Floats, Workload
 from benchmarks.methods.base import Stopwatch
 from benchmarks.methods.code_sweep import CodeSweep, fits
-from benchmarks.methods.faiss_codes import product_quantiser, trained_opq
+from benchmarks.methods.faiss_peers import use_matrix_products
+from benchmarks.methods.faiss_training import product_quantiser, trained_opq
 
 faiss: Any = importlib.import_module("faiss")
 BITS = 8
@@ -24,6 +25,7 @@ SHAPES = ((64, 8), (64, 16), (128, 16), (128, 32), (256, 32), (256, 64))
 def compare(workload: Workload, sweep: CodeSweep, threads: int) -> list[OPQBuild]:
     """Learn codes of every shape that fits: ours from the parametric start alone and with all turns, then FAISS's."""
     faiss.omp_set_num_threads(threads)
+    use_matrix_products()
     return [
         build
         for dims, size in SHAPES

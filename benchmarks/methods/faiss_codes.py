@@ -1,8 +1,7 @@
 """How FAISS's codes are built and swept: OPQ and its 4-bit kind, over all rows and in lists, and RaBitQ.
 
-Each index gets our lists, training rows and turns of the rotation. Codes are of vectors of length 1 compared by L2: by
-inner product FAISS would leave out the norms of the decoded rows, and find a fifth less. What several indexes have in
-common (lists of a prefix, rotations) is trained once, and its seconds are counted for each.
+Each index gets our lists and training rows, and more turns of the rotation. Under cosine vectors of length 1 are
+compared by L2: by inner product FAISS would leave out the norms of the decoded rows, and find a fifth less.
 """
 
 import importlib
@@ -11,17 +10,17 @@ from functools import cached_property
 from typing import Any
 
 from benchmarks.codes_results import RERANKED
-from benchmarks.data import Database, Floats, Workload
-from benchmarks.methods.base import Built, Setting, Stopwatch, constant
+from benchmarks.data import Database, Workload
+from benchmarks.methods.base import Built, Setting, Stopwatch, Sweep, constant
 from benchmarks.methods.code_sweep import BITS, CodeSweep, fits, segments_of
 from benchmarks.methods.faiss_peers import FaissPeers, refining, searcher, serialized_bytes
 from benchmarks.methods.faiss_spaces import Space, prefix_space, reduced_space
+from benchmarks.methods.faiss_training import Trained, Transform
 from benchmarks.methods.our_codes import code_mflops, named
 from benchmarks.methods.ours import as_lists
 
 faiss: Any = importlib.import_module("faiss")
 FaissIndex = Any
-Transform = Any
 RABITQ_QUERY_BITS = 8  # of a query's dims; FAISS's most
 RABITQ_MOST_BITS = 8
 RABITQ_DIMS = (64, 128, 256)
@@ -41,8 +40,7 @@ class FaissCodes:
         self.model = model
         self._peers = FaissPeers(workload, database, sweep.lists, threads)
         self._spaces = {dims: prefix_space(workload, dims) for dims in sweep.ladder}
-        self._rotations: dict[tuple[Space, int, int], tuple[Transform, float]] = {}
-        self._centroids: dict[Space, tuple[Floats, float]] = {}
+        self._trained = Trained(sweep, self._metric)
         faiss.omp_set_num_threads(threads)
 
     def opq(self) -> Iterator[Built]:
@@ -50,15 +48,19 @@ class FaissCodes:
         for size in self.sweep.sizes:
             for bits in BITS:
                 for dims in self.sweep.prefixes(size, bits)[-1:]:
-                    yield from self._over_all_rows(self._spaces[dims], size, bits)
+                    yield from self._over_all_rows(self._spaces[dims], size, bits, reranked=True)
 
     def ivfopq(self) -> Iterator[Built]:
         """Lists, and codes of 8 bits a segment of what is left of a row without its centroid."""
-        yield from self._in_lists_of_prefixes(8)
+        for size in self.sweep.sizes:
+            for dims in self.sweep.prefixes(size, 8)[-1:]:
+                yield from self._in_lists(self._spaces[dims], size, 8)
 
     def four_bit(self) -> Iterator[Built]:
         """The same with segments of 4 bits, scanned in registers."""
-        yield from self._in_lists_of_prefixes(4)
+        for size in self.sweep.sizes:
+            for dims in self.sweep.prefixes(size, 4):
+                yield from self._in_lists(self._spaces[dims], size, 4)
 
     def rabitq(self) -> Iterator[Built]:
         """Lists and RaBitQ's codes of one or more bits a dim; the bytes are all that FAISS keeps of a row."""
@@ -73,7 +75,7 @@ class FaissCodes:
         """What one does without prefixes: codes of all dims, over all rows."""
         for size in self.sweep.sizes:
             if fits(self.sweep.reduced_dims, size, 8):
-                yield from self._over_all_rows(self._reduced, size, 8)
+                yield from self._over_all_rows(self._reduced, size, 8, reranked=False)
 
     def all_dims_ivfopq(self) -> Iterator[Built]:
         """Lists and codes of all dims."""
@@ -81,14 +83,9 @@ class FaissCodes:
             if fits(self.sweep.reduced_dims, size, 8):
                 yield from self._in_lists(self._reduced, size, 8)
 
-    def _in_lists_of_prefixes(self, bits: int) -> Iterator[Built]:
-        for size in self.sweep.sizes:
-            for dims in self.sweep.prefixes(size, bits):
-                yield from self._in_lists(self._spaces[dims], size, bits)
-
-    def _over_all_rows(self, space: Space, size: int, bits: int) -> Iterator[Built]:
+    def _over_all_rows(self, space: Space, size: int, bits: int, *, reranked: bool) -> Iterator[Built]:
         segments = segments_of(size, bits)
-        rotation, seconds = self._trained_rotation(space, segments, bits)
+        rotation, seconds = self._trained.rotation(space, segments, bits)
         if bits == 8:
             inner = faiss.IndexPQ(space.dims, segments, bits, self._metric)
         else:
@@ -96,11 +93,11 @@ class FaissCodes:
         inner.pq.cp.min_points_per_centroid = 1
         seconds += self._fill(inner, rotation, space)
         parameters = {"bytes": size, "bits": bits, "dims": space.dims}
-        yield from self._searched(named("FAISS OPQ", bits), inner, rotation, space, seconds, parameters)
+        yield from self._searched(named("FAISS OPQ", bits), inner, rotation, space, seconds, parameters, reranked)
 
     def _in_lists(self, space: Space, size: int, bits: int) -> Iterator[Built]:
-        lists, segments = self.sweep.lists.lists, segments_of(size, bits)
-        rotation, seconds = self._trained_rotation(space, segments, bits)
+        lists, segments = self._lists(space).lists, segments_of(size, bits)
+        rotation, seconds = self._trained.rotation(space, segments, bits)
         quantizer, clustering_seconds = self._turned_lists(space, rotation)
         if bits == 8:
             inner = faiss.IndexIVFPQ(quantizer, space.dims, lists, segments, bits, self._metric)
@@ -130,8 +127,12 @@ class FaissCodes:
         space: Space,
         seconds: float,
         parameters: dict[str, Any],
+        reranked: bool = True,
     ) -> Iterator[Built]:
-        """An index under all its settings: codes alone, and with the rerank all share."""
+        """An index under all its settings: codes alone, and with the rerank all share.
+
+        The rigid model is not reranked: what its codes lose is what is asked.
+        """
         base = faiss.IndexPreTransform(inner)
         for transform in reversed([*space.transforms, rotation]):
             base.prepend_transform(transform)
@@ -139,20 +140,26 @@ class FaissCodes:
             name += f", {self.model or space.name}"
         size = serialized_bytes(base) / self.workload.rows
         seconds += space.seconds
-        settings = [self._setting(base, name, parameters, probes) for probes in self._probes(inner, reranked=False)]
+        settings = [self._setting(base, name, parameters, probes) for probes in self._probes(inner, alone=True)]
         yield Built(name, self._family, seconds, size, settings)
+        if not reranked or self.model is not None:
+            return
         store = self._peers.refine_store(base)
         refined = faiss.IndexRefine(base, store.index)
         settings = [
             self._setting(refined, name, parameters, probes, reranked=True)
-            for probes in self._probes(inner, reranked=True)
+            for probes in self._probes(inner, alone=False)
         ]
         yield Built(name + RERANKED, self._family, seconds + store.seconds, size + store.bytes_per_vector, settings)
 
-    def _probes(self, inner: FaissIndex, *, reranked: bool) -> tuple[int, ...] | tuple[None]:
+    def _lists(self, space: Space) -> Sweep:
+        return (self.sweep if space.name == "prefix" else self.sweep.for_all_dims()).lists
+
+    def _probes(self, inner: FaissIndex, *, alone: bool) -> tuple[int, ...] | tuple[None]:
         if not isinstance(inner, faiss.IndexIVF):
             return (None,)
-        return self.sweep.probes_reranked if reranked else self.sweep.probes_alone
+        probes = self.sweep.probes_alone if alone else self.sweep.probes_reranked
+        return tuple(count for count in probes if count <= inner.nlist)
 
     def _setting(
         self,
@@ -177,36 +184,8 @@ class FaissCodes:
             search = searcher(index, inner and faiss.SearchParametersPreTransform(index_params=inner))
         return Setting(parameters, search, constant(code_mflops(self.workload.rows, parameters, rerank)))
 
-    def _trained_rotation(self, space: Space, segments: int, bits: int) -> tuple[Transform, float]:
-        """FAISS's OPQ for so many segments, and its seconds."""
-        key = space, segments, bits
-        if key not in self._rotations:
-            points = space.sample(self.sweep.training_rows, self.sweep.seed)
-            with Stopwatch() as watch:
-                rotation = trained_opq(points, segments, bits, self.sweep.rotations)
-            self._rotations[key] = rotation, watch.seconds
-        return self._rotations[key]
-
-    def _trained_centroids(self, space: Space) -> tuple[Floats, float]:
-        """Centroids of the lists, float32 (lists, dims), by our IVF's number of iterations and points."""
-        if space in self._centroids:
-            return self._centroids[space]
-        lists = self.sweep.lists
-        clustering = faiss.Clustering(space.dims, lists.lists)
-        clustering.niter = lists.iterations
-        clustering.max_points_per_centroid = lists.points_per_list
-        clustering.seed = lists.seed
-        clustering.min_points_per_centroid = 1
-        clustering.spherical = self.workload.metric == "ip"
-        quantizer = faiss.IndexFlat(space.dims, self._metric)
-        points = space.sample(lists.lists * lists.points_per_list, lists.seed)
-        with Stopwatch() as watch:
-            clustering.train(points, quantizer)
-        self._centroids[space] = quantizer.reconstruct_n(0, lists.lists), watch.seconds
-        return self._centroids[space]
-
     def _turned_lists(self, space: Space, rotation: Transform) -> tuple[FaissIndex, float]:
-        centroids, seconds = self._trained_centroids(space)
+        centroids, seconds = self._trained.centroids(space, self._lists(space))
         quantizer = faiss.IndexFlat(space.dims, self._metric)
         quantizer.add(rotation.apply(centroids))
         return quantizer, seconds
@@ -234,26 +213,6 @@ class FaissCodes:
     @property
     def _family(self) -> str:
         return "faiss" if self.model is None else "rigid"
-
-
-def trained_opq(points: Any, segments: int, bits: int, rotations: int) -> Transform:
-    """FAISS's OPQ rotation of points, for so many segments of so many bits."""
-    dims = points.shape[1]
-    rotation = faiss.OPQMatrix(dims, segments, dims)
-    rotation.niter = rotations
-    rotation.max_train_points = len(points)
-    quantiser = product_quantiser(dims, segments, bits)
-    rotation.pq = quantiser
-    rotation.train(points)
-    rotation.pq = None  # it would outlive the quantiser
-    return rotation
-
-
-def product_quantiser(dims: int, segments: int, bits: int) -> Any:
-    """FAISS's quantiser, learnt from however few rows without a warning for each segment."""
-    quantiser = faiss.ProductQuantizer(dims, segments, bits)
-    quantiser.cp.min_points_per_centroid = 1
-    return quantiser
 
 
 def most_rabitq_bits(dims: int, size: int) -> int:

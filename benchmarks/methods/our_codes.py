@@ -43,7 +43,7 @@ class OurCodes:
         """AdANNS-IVFOPQ: codes of residuals in lists."""
         for size in self.sweep.sizes:
             for bits in BITS:
-                for dims in self.sweep.prefixes(size, bits):
+                for dims in self.sweep.prefixes(size, bits)[-1 if bits == 8 else 0 :]:
                     parameters = {"bytes": size, "bits": bits, "dims": dims} | self._lists
 
                     def index(precision: str | None, shape: dict[str, Any] = parameters) -> Codes:
@@ -79,7 +79,7 @@ class OurCodes:
         if index.parameters.precision is not None:
             variants = {name + RERANKED: [self.sweep.rerank]}
             middle = middle_rung(self.sweep.ladder, above=parameters["dims"])
-            if middle is not None and "lists" in parameters:
+            if middle is not None and isinstance(index, adanns.CompactIndex):
                 last = self.sweep.ladder[-1]
                 variants[name + CASCADED] = [[(middle, 100), (last, 20)], [(middle, 200), (last, 40)]]
         for method, reranks in variants.items():

@@ -56,12 +56,14 @@ function explained(cell, text) {
 
 function drawByBytes() {
   const kinds = [["alone", "codes alone"], ["reranked", `the best ${run.options.shortlist} ranked by all dimensions`]];
-  for (const quality of QUALITIES)
+  for (const quality of QUALITIES) {
+    const pair = html("div", { class: "pair" }, byId("by-bytes"));
     for (const [kind, words] of kinds) {
       const best = run.summary.best[kind].filter((row) => row[quality.field] !== null);
       if (!best.length) continue;
-      html("h3", {}, byId("by-bytes"), `${quality.label}, ${words}`);
-      const body = table(byId("by-bytes"), ["", ...sizes.map((size) => `${size} bytes`)]);
+      const side = html("div", {}, pair);
+      html("h3", {}, side, `${quality.label}, ${words}`);
+      const body = table(side, ["", ...sizes.map((size) => `${size} bytes`)]);
       for (const name of methods.filter((method) => best.some((row) => row.method === method))) {
         const line = html("tr", {}, body);
         html("td", {}, line, name);
@@ -75,6 +77,7 @@ function drawByBytes() {
         }
       }
     }
+  }
 }
 
 function drawEqual() {
