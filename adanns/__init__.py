@@ -7,7 +7,13 @@ minus the inner product. Sizes are in rows, not bytes.
 
 from adanns import adaptive_classification, datasets, evaluate
 from adanns.diagnosis import Diagnosis, diagnose
-from adanns.errors import CorruptIndexError, DuplicateIdError, IncompatibleVersionError, NotBuiltError
+from adanns.errors import (
+    CorruptIndexError,
+    DuplicateIdError,
+    IncompatibleVersionError,
+    IndexLockedError,
+    NotBuiltError,
+)
 from adanns.indexes import (
     CompactIndex,
     ExactIndex,
@@ -36,6 +42,7 @@ __all__ = [
     "IVFOPQIndex",
     "IncompatibleVersionError",
     "Index",
+    "IndexLockedError",
     "NotBuiltError",
     "OPQIndex",
     "SearchResult",

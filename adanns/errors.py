@@ -17,3 +17,7 @@ class CorruptIndexError(ValueError):
 
 class IncompatibleVersionError(ValueError):
     """A saved index was written in a format that this version does not read."""
+
+
+class IndexLockedError(RuntimeError):
+    """Another process is saving to the same folder."""

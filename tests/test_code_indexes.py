@@ -13,6 +13,7 @@ import twins
 from recipes import LADDER, METRICS, ROWS, assert_same, ids_of, rows_of
 
 import adanns
+from adanns.storage.segment import read_segment
 
 TOLERANCE = 2e-5
 QUERIES = rows_of(17, seed=1)
@@ -43,7 +44,8 @@ def built(name: str, rows: Any = None, **options: Any) -> Any:
 
 def saved_arrays(index: Any, folder: Path) -> dict[str, Any]:
     index.save(folder)
-    return {path.stem: np.load(path) for path in folder.glob("*.npy")}
+    (segment,) = folder.glob("*.safetensors")
+    return read_segment(segment, mmap=False, verify=True)[1]
 
 
 def everything(name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from recipes import (
 )
 
 from adanns import arrays
+from adanns.storage.segment import read_segment
 
 QUERIES = rows_of(9, seed=1)
 HALVES = rows_of(ROWS).astype(np.float16)  # exactly float32 and float64 too
@@ -185,7 +186,8 @@ def test_the_index_says_what_it_holds(name: str, tmp_path: Path) -> None:
     index = built(name, "cosine", "float16")
     assert (index.rows, index.dims, index.ladder) == (ROWS, DIMS, (5, 16, 33, 65, 100))
     index.save(tmp_path / "index")
-    stored = sum(np.load(path).nbytes for path in (tmp_path / "index").glob("*.npy"))
+    (segment,) = (tmp_path / "index").glob("*.safetensors")
+    stored = sum(array.nbytes for array in read_segment(segment, mmap=False, verify=False)[1].values())
     assert index.bytes_per_vector == stored / ROWS
     assert index.bytes_per_vector > 2 * DIMS
     assert f"{ROWS} rows x {DIMS} dims" in repr(index)

@@ -23,7 +23,7 @@ def test_the_example_runs_and_finds_neighbours(
     assert measured is not None, printed
     assert float(measured[1]) > 0.95
     assert float(measured[2]) > 0.65
-    assert (tmp_path / "icons-index" / "index.json").is_file()
+    assert (tmp_path / "icons-index" / "manifest.json").is_file()
 
 
 def test_every_linked_or_shown_file_exists() -> None:

@@ -14,6 +14,7 @@ import pytest
 from recipes import FOREIGN_DIMS, METRICS, PRECISIONS, RECIPES, ROWS, assert_same, built, rows_of
 
 import adanns
+from adanns.storage.segment import read_segment, write_segment
 
 QUERIES = rows_of(9, seed=1)
 
@@ -76,7 +77,7 @@ def test_saving_does_not_touch_what_is_no_index(tmp_path: Path) -> None:
 def test_what_cannot_be_saved_leaves_the_old_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built("exact").save(tmp_path / "index")
     with monkeypatch.context() as patched, pytest.raises(OSError, match="disk is full"):
-        patched.setattr(np, "save", full_disk)
+        patched.setattr("adanns.storage.segment._write_array", full_disk)
         built("funnel-codes").save(tmp_path / "index")
     assert isinstance(adanns.load(tmp_path / "index"), adanns.ExactIndex)
     assert len(list(tmp_path.iterdir())) == 1
@@ -88,48 +89,133 @@ def full_disk(*arguments: Any, **keywords: Any) -> None:
 
 def test_a_missing_index_is_a_missing_file(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(FileNotFoundError, match=r"holds no saved index: index.json is missing"):
+        with pytest.raises(FileNotFoundError, match=r"holds no saved index: manifest.json is missing"):
             adanns.load(folder)
 
 
-def header_with(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+def segment_of(folder: Path) -> Path:
+    (segment,) = folder.glob("segment-*.safetensors")
+    return segment
+
+
+def manifest_with(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
-        header = json.loads((folder / "index.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text())
+        changed = change(manifest)
+        (folder / "manifest.json").write_text(json.dumps(manifest if changed is None else changed))
+
+    return spoil
+
+
+def header_with(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Another header of the segment; the arrays behind it stay."""
+
+    def spoil(folder: Path) -> None:
+        content = segment_of(folder).read_bytes()
+        first = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:first])
         changed = change(header)
-        (folder / "index.json").write_text(json.dumps(header if changed is None else changed))
+        text = json.dumps(header if changed is None else changed).encode()
+        text += b" " * (-(8 + len(text)) % 64)
+        segment_of(folder).write_bytes(len(text).to_bytes(8, "little") + text + content[first:])
 
     return spoil
 
 
 def array_with(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
-    """Another array in the file, and in the header, as if it had been meant."""
+    """Another array in the file, and in its header, as if it had been meant; None: no such array."""
 
     def spoil(folder: Path) -> None:
-        array = change(np.load(folder / f"{name}.npy"))
-        np.save(folder / f"{name}.npy", array)
-        described = {"dtype": array.dtype.str, "shape": array.shape}
-        header_with(lambda header: header["arrays"].update({name: described}))(folder)
+        path = segment_of(folder)
+        metadata, arrays = read_segment(path, mmap=False, verify=False)
+        arrays[name] = change(arrays[name])
+        path.unlink()
+        write_segment(path, {key: array for key, array in arrays.items() if array is not None}, metadata)
+
+    return spoil
+
+
+def described_with(**changes: Any) -> Callable[[Path], None]:
+    """Another description of the index, in the manifest and in the segment alike."""
+
+    def spoil(folder: Path) -> None:
+        manifest_with(lambda manifest: manifest.update(changes))(folder)
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in changes.items()}
+        header_with(lambda header: header["__metadata__"].update(texts))(folder)
 
     return spoil
 
 
 def parameters_with(**changes: Any) -> Callable[[Path], None]:
-    return header_with(lambda header: header["parameters"].update(changes))
+    def spoil(folder: Path) -> None:
+        parameters = json.loads((folder / "manifest.json").read_text())["parameters"]
+        described_with(parameters=parameters | changes)(folder)
+
+    return spoil
+
+
+def entry_with(**changes: Any) -> Callable[[Path], None]:
+    """Another entry of the ids in the segment's header."""
+    return header_with(lambda header: header["ids"].update(changes))
+
+
+def bytes_with(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda folder: segment_of(folder).write_bytes(change(segment_of(folder).read_bytes())) and None
 
 
 CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
-    "an empty header": lambda folder: (folder / "index.json").write_text(""),
-    "half a header": lambda folder: (folder / "index.json").write_text((folder / "index.json").read_text()[:200]),
-    "a header of bytes": lambda folder: (folder / "index.json").write_bytes(b"\xff\xfe\x00"),
+    "an empty manifest": lambda folder: (folder / "manifest.json").write_text(""),
+    "half a manifest": lambda folder: truncate(folder / "manifest.json", 200),
+    "a manifest of bytes": lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe\x00"),
+    "a manifest without end": lambda folder: (folder / "manifest.json").write_text("[" * 100_000),
+    "a manifest that is a list": manifest_with(lambda manifest: [manifest]),
+    "a manifest of something else": manifest_with(lambda manifest: manifest.update(format="another program")),
+    "no format": manifest_with(lambda manifest: manifest.pop("format") and None),
+    "no version": manifest_with(lambda manifest: manifest.pop("version") and None),
+    "a version of text": manifest_with(lambda manifest: manifest.update(version="one")),
+    "no kind": manifest_with(lambda manifest: manifest.pop("kind") and None),
+    "a kind that is a number": manifest_with(lambda manifest: manifest.update(kind=1)),
+    "an unknown kind": described_with(kind="graph"),
+    "another kind": described_with(kind="exact"),
+    "another kind than the segment's": manifest_with(lambda manifest: manifest.update(kind="exact")),
+    "other parameters than the segment's": manifest_with(lambda manifest: manifest["parameters"].update(seed=9)),
+    "no segments": manifest_with(lambda manifest: manifest.update(segments=[])),
+    "segments that are no list": manifest_with(lambda manifest: manifest.update(segments=7)),
+    "a segment elsewhere": manifest_with(lambda manifest: manifest.update(segments=["../segment-1.safetensors"])),
+    "a segment that is a number": manifest_with(lambda manifest: manifest.update(segments=[1])),
+    "a segment of another name": manifest_with(lambda manifest: manifest.update(segments=["manifest.json"])),
+    "a missing segment": lambda folder: segment_of(folder).unlink(),
+    "an empty segment": bytes_with(lambda content: b""),
+    "a segment of three bytes": bytes_with(lambda content: content[:3]),
+    "a segment of a length": bytes_with(lambda content: content[:8]),
+    "a header beyond the file": bytes_with(lambda content: (1 << 40).to_bytes(8, "little") + content[8:]),
+    "a header of all there is": bytes_with(lambda content: (len(content) - 8).to_bytes(8, "little") + content[8:]),
+    "half a header": bytes_with(lambda content: (64).to_bytes(8, "little") + content[8:]),
+    "a header of brackets": bytes_with(lambda content: (8000).to_bytes(8, "little") + b"[" * 8000 + content[8008:]),
+    "a truncated segment": bytes_with(lambda content: content[:-1]),
+    "a segment with more behind": bytes_with(lambda content: content + bytes(64)),
     "a header that is a list": header_with(lambda header: [header]),
-    "a header of something else": header_with(lambda header: header.update(format="another program")),
-    "no format": header_with(lambda header: header.pop("format") and None),
-    "no version": header_with(lambda header: header.pop("version") and None),
-    "a version of text": header_with(lambda header: header.update(version="one")),
-    "no kind": header_with(lambda header: header.pop("kind") and None),
-    "an unknown kind": header_with(lambda header: header.update(kind="graph")),
-    "another kind": header_with(lambda header: header.update(kind="exact")),
-    "parameters that are a list": header_with(lambda header: header.update(parameters=[])),
+    "no metadata": header_with(lambda header: header.pop("__metadata__") and None),
+    "metadata that are a list": header_with(lambda header: header.update(__metadata__=[])),
+    "metadata that are numbers": header_with(lambda header: header["__metadata__"].update(kind=1)),
+    "no checksums": header_with(lambda header: header["__metadata__"].pop("crc32") and None),
+    "checksums that are no numbers": header_with(lambda header: header["__metadata__"].update(crc32='{"ids": "x"}')),
+    "an entry that is text": header_with(lambda header: header.update(ids="I64")),
+    "an entry without a shape": header_with(lambda header: header["ids"].pop("shape") and None),
+    "a dtype of objects": entry_with(dtype="O"),
+    "a dtype that is a list": entry_with(dtype=["I64"]),
+    "a larger shape": entry_with(shape=[ROWS + 1]),
+    "a shape beyond all memory": entry_with(shape=[1 << 62, 1 << 62]),
+    "a negative shape": entry_with(shape=[-1, -ROWS]),
+    "a shape of text": entry_with(shape="307"),
+    "a shape of fractions": entry_with(shape=[307.0]),
+    "an array that begins within another": header_with(
+        lambda header: header["ids"].update(data_offsets=[offset + 8 for offset in header["ids"]["data_offsets"]])
+    ),
+    "an array that is not named": header_with(lambda header: header.pop("ids") and None),
+    "no ids": array_with("ids", lambda ids: None),
+    "no planes": array_with("plane_0", lambda plane: None),
+    "parameters that are a list": described_with(parameters=[]),
     "parameters of another class": parameters_with(neighbours=32),
     "no ladder": parameters_with(ladder=None),
     "an empty ladder": parameters_with(ladder=[]),
@@ -140,33 +226,15 @@ CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
     "another precision": parameters_with(precision={"16": "float32", "100": "int8"}),
     "scan dims off the ladder": parameters_with(scan_dims=34),
     "scan dims beyond the vectors": parameters_with(scan_dims=1 << 20),
-    "arrays that are a list": header_with(lambda header: header.update(arrays=[])),
-    "arrays without shapes": header_with(lambda header: header.update(arrays={"ids": {"dtype": "<i8"}})),
-    "arrays described by text": header_with(lambda header: header.update(arrays={"ids": "<i8"})),
-    "an array elsewhere": header_with(lambda header: header["arrays"].update({"../ids": header["arrays"]["ids"]})),
-    "an array that is not named": header_with(lambda header: header["arrays"].pop("plane_0") and None),
-    "a missing array": lambda folder: (folder / "ids.npy").unlink(),
-    "an empty array": lambda folder: (folder / "ids.npy").write_bytes(b""),
-    "a truncated header of an array": lambda folder: truncate(folder / "terms.npy", 20),
-    "a truncated array": lambda folder: truncate(folder / "plane_0.npy", -100),
-    "an archive for an array": lambda folder: archive(folder / "ids.npy"),
-    "objects for numbers": lambda folder: np.save(folder / "ids.npy", np.array([{}] * ROWS, object), allow_pickle=True),
-    "an array of another shape": lambda folder: np.save(folder / "ids.npy", np.arange(5)),
-    "an array of another type": lambda folder: np.save(folder / "ids.npy", np.arange(ROWS, dtype=np.int32)),
-    "a plane of another float type": lambda folder: np.save(
-        folder / "plane_0.npy", np.load(folder / "plane_0.npy").astype(np.float32)
-    ),
+    "a plane of another float type": array_with("plane_0", lambda plane: plane.astype(np.float32)),
     "ids of another type": array_with("ids", lambda ids: ids.astype(np.int32)),
     "fewer ids than rows": array_with("ids", lambda ids: ids[:-1]),
     "more ids than rows": array_with("ids", lambda ids: np.append(ids, 0)),
-    "planes in another byte order": array_with("plane_0", lambda plane: plane.astype(plane.dtype.newbyteorder(">"))),
     "planes of double precision": array_with("plane_0", lambda plane: plane.astype(np.float64)),
     "planes with short rows": array_with("plane_0", lambda plane: np.ascontiguousarray(plane[:, :16])),
     "planes with unpadded rows": array_with("plane_0", lambda plane: np.ascontiguousarray(plane[:, :-3])),
     "planes in one dimension": array_with("plane_0", lambda plane: plane.ravel()),
-    "planes in columns": array_with("plane_0", np.asfortranarray),
     "terms of half precision": array_with("terms", lambda terms: terms.astype(np.float16)),
-    "terms in columns": array_with("terms", np.asfortranarray),
     "too few rungs of terms": array_with("terms", lambda terms: terms[:-1]),
     "terms without room behind": array_with("terms", lambda terms: np.ascontiguousarray(terms[:, :ROWS])),
     "too few code blocks": array_with("code_blocks", lambda blocks: blocks[:-1]),
@@ -190,8 +258,7 @@ CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
 
 
 CODE_CORRUPTIONS: dict[str, Callable[[Path], Any]] = {
-    "no blocks": lambda folder: (folder / "table_blocks.npy").unlink(),
-    "blocks that are not named": header_with(lambda header: header["arrays"].pop("table_blocks") and None),
+    "no blocks": array_with("table_blocks", lambda blocks: None),
     "too few blocks": array_with("table_blocks", lambda blocks: blocks[:-1]),
     "blocks of fewer bytes": array_with("table_blocks", lambda blocks: np.ascontiguousarray(blocks[:, :-1])),
     "no rungs": array_with("table_rungs", lambda rungs: rungs[:0]),
@@ -216,11 +283,6 @@ def truncate(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
 
-def archive(path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, ids=np.arange(ROWS))
-
-
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("case", CORRUPTIONS)
 def test_a_corrupt_index_is_refused(case: str, mmap: bool, tmp_path: Path) -> None:
@@ -241,11 +303,12 @@ def test_a_corrupt_code_is_refused(case: str, precision: Any, tmp_path: Path) ->
         adanns.load(tmp_path / "index")
 
 
-@pytest.mark.parametrize("version", [2, 99, 0])
+@pytest.mark.parametrize("version", [1, 3, 99, 0])
 def test_an_index_of_another_version_is_refused(version: int, tmp_path: Path) -> None:
     built("exact").save(tmp_path / "index")
-    (tmp_path / "index" / "index.json").write_text(json.dumps({"format": "adanns", "version": version, "new": True}))
-    with pytest.raises(adanns.IncompatibleVersionError, match=f"format version {version}; this adanns reads version 1"):
+    (tmp_path / "index" / "manifest.json").write_text(json.dumps({"format": "adanns", "version": version, "new": True}))
+    message = f"format version {version}; this adanns reads versions 1 and 2"
+    with pytest.raises(adanns.IncompatibleVersionError, match=message):
         adanns.load(tmp_path / "index")
 
 
@@ -253,7 +316,7 @@ def test_an_index_of_another_version_is_refused(version: int, tmp_path: Path) ->
 def test_truncating_any_file_anywhere_is_noticed(name: str, tmp_path: Path) -> None:
     built(name, "cosine", "mixed").save(tmp_path / "index")
     generator = np.random.default_rng(0)
-    for path in sorted((tmp_path / "index").iterdir()):
+    for path in [tmp_path / "index" / "manifest.json", segment_of(tmp_path / "index")]:
         whole = path.read_bytes()
         for size in {0, 1, 64, len(whole) - 1, *generator.integers(1, len(whole), 3).tolist()}:
             path.write_bytes(whole[:size])

@@ -13,7 +13,7 @@ from adanns.indexes.funnel import FunnelIndex
 from adanns.indexes.ivf import IVFIndex
 from adanns.indexes.ivfopq import IVFOPQIndex
 from adanns.indexes.opq import OPQIndex
-from adanns.storage.folder import read_folder
+from adanns.storage.folder import read_index
 
 INDEX_CLASSES: tuple[type[Index[Any]], ...] = (
     ExactIndex,
@@ -25,16 +25,26 @@ INDEX_CLASSES: tuple[type[Index[Any]], ...] = (
 )
 
 
-def load(folder: str | Path, mmap: bool = False) -> Index[Any]:
-    """The index that `save` wrote; with `mmap` its arrays stay on disk until they are read."""
-    kind, parameters, arrays = read_folder(Path(folder), mmap)
+def load(folder: str | Path, mmap: bool = False, *, verify: bool = False) -> Index[Any]:
+    """The index that `save` wrote.
+
+    mmap: its arrays stay on disk until they are read.
+    verify: compare the checksum of every array, which reads them all.
+    Raises FileNotFoundError, CorruptIndexError that says what is wrong with which file, or IncompatibleVersionError.
+    """
+    place = Path(folder).absolute()
+    stored = read_index(place, mmap=mmap, verify=verify)
     for index_class in INDEX_CLASSES:
-        if index_class.kind == kind:
+        if index_class.kind == stored.kind:
             try:
-                return index_class.restore(parameters, arrays)
+                return index_class.restore(stored.parameters, stored.arrays, (place, stored.file))
             except (ValueError, KeyError, TypeError) as error:
-                raise CorruptIndexError(f"{folder} does not hold a {kind} index as its header says: {error}") from error
-    raise CorruptIndexError(f"{folder} holds an index of kind {kind!r}; known are {[c.kind for c in INDEX_CLASSES]}")
+                raise CorruptIndexError(
+                    f"{folder} does not hold a {stored.kind} index as its manifest says: {error}"
+                ) from error
+    raise CorruptIndexError(
+        f"{folder} holds an index of kind {stored.kind!r}; known are {[c.kind for c in INDEX_CLASSES]}"
+    )
 
 
 __all__ = [

@@ -21,7 +21,7 @@ from adanns.parameters import IndexParameters
 from adanns.planes import PlaneBuilder, plane_tuples
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
-from adanns.storage.folder import write_folder
+from adanns.storage.folder import write_index
 
 SHORTLIST = 100  # candidates kept of the scan by default
 RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's dims
@@ -72,6 +72,9 @@ def bundle(parameters: IndexParameters, arrays: Arrays, threads: int) -> Built:
     if ladder is None:
         raise ValueError("the parameters of a built index name its ladder")
     bands = plan_planes(ladder, parameters.precision) if parameters.precision is not None else ()
+    for number, band in enumerate(bands):
+        if arrays[f"plane_{number}"].dtype != band.type:
+            raise ValueError(f"plane_{number} is of {arrays[f'plane_{number}'].dtype}, not {band.type}")
     code = lists = table_code = None
     if "code_blocks" in arrays:
         code = (len(arrays["code_scales"]), arrays["code_blocks"], arrays["code_scales"], arrays["code_offsets"])
@@ -114,6 +117,7 @@ class Index(ABC, Generic[P]):
         self._asked = parameters  # as given: without a ladder, each build takes the default of its vectors
         self._parameters = parameters
         self._built: Built | None = None
+        self._stored: tuple[Path, str] | None = None  # folder and file that hold the arrays of _built
 
     @property
     def parameters(self) -> P:
@@ -179,21 +183,31 @@ class Index(ABC, Generic[P]):
         resolved = dataclasses.replace(parameters, ladder=builder.ladder)
         self._built = bundle(resolved, builder.arrays, workers)
         self._parameters = resolved
+        self._stored = None
         return self
 
     def save(self, folder: str | Path) -> None:
-        """Write the index to a folder; `adanns.load` reads it back."""
-        write_folder(Path(folder), self.kind, self._parameters.to_json(), self._need_built().arrays)
+        """Write the index to a folder; `adanns.load` reads it back.
+
+        The folder may hold an older index: after a crash at any point it holds that one or the new one, whole. Arrays
+        that it holds already are not written again. Raises FileExistsError where it holds something else,
+        IndexLockedError while another process saves there.
+        """
+        built, place = self._need_built(), Path(folder).absolute()
+        known = self._stored[1] if self._stored is not None and self._stored[0] == place else None
+        file = write_index(place, self.kind, self._parameters.to_json(), built.arrays, known=known)
+        self._stored = place, file
 
     @classmethod
-    def restore(cls: type[I], parameters: str, arrays: Arrays) -> I:
-        """The index that `save` wrote, from its parameters and arrays."""
+    def restore(cls: type[I], parameters: str, arrays: Arrays, stored: tuple[Path, str] | None = None) -> I:
+        """The index that `save` wrote, from its parameters and arrays; `stored`: folder and file that hold them."""
         index = cls.__new__(cls)
         index._asked = index._parameters = cls.parameters_type.from_json(parameters)
         index._built = bundle(index._parameters, arrays, checked_threads(None))
         if index._parameters.codes_suffice and not index._built.table_rungs:
             raise ValueError("it holds no codes")
         index._check_dims(index._built.ladder)
+        index._stored = stored
         return index
 
     def _plan(self, ladder: tuple[int, ...]) -> tuple[Band, ...]:

@@ -1,94 +1,178 @@
-"""A folder of named arrays: index.json (kind, format version, parameters, what each array is) and one .npy each."""
+"""An index on disk: a folder with a manifest, which names immutable segment files (docs/format.md).
+
+A save writes new segments beside the old ones and then swaps the manifest by a rename. Whoever reads, and whatever
+crashes, finds the old index or the new one, whole.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import operator
 import os
-import shutil
-import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from adanns.arrays import Arrays, aligned_empty
-from adanns.errors import CorruptIndexError, IncompatibleVersionError
+from adanns.arrays import Arrays
+from adanns.errors import CorruptIndexError, IncompatibleVersionError, IndexLockedError
+from adanns.storage import version_1
+from adanns.storage.segment import read_segment, write_segment
 
 FORMAT = "adanns"
-FORMAT_VERSION = 1
-HEADER = "index.json"
+FORMAT_VERSION = 2
+MANIFEST = "manifest.json"
+LOCK = "lock"
+SEGMENTS = "segment-*.safetensors"
+UNFINISHED_MANIFEST, UNFINISHED_SEGMENT = ".manifest.unfinished", ".segment.unfinished"
+READ_ATTEMPTS = 5  # a save may remove the segments of a manifest between the two reads
 
 
-def write_folder(folder: Path, kind: str, parameters: str, arrays: Arrays) -> None:
-    """Write beside `folder` and rename, so that a reader sees the old index or the new one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists() and not (folder / HEADER).is_file():
-        raise FileExistsError(f"{folder} exists and is not a saved index; choose another folder")
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        for name, array in arrays.items():
-            np.save(fresh / f"{name}.npy", array, allow_pickle=False)
-        header = {
+@dataclass(frozen=True)
+class Stored:
+    """An index as a folder holds it. `parameters` is JSON; `file` names the segment."""
+
+    kind: str
+    parameters: str
+    arrays: Arrays
+    file: str
+
+
+def write_index(folder: Path, kind: str, parameters: str, arrays: Arrays, *, known: str | None = None) -> str:
+    """Save an index; returns the name of its segment file.
+
+    known: the segment of this folder that holds these very arrays, if there is one: it is not written again.
+    Raises FileExistsError where the folder holds something else, IndexLockedError while another process saves there.
+    """
+    _require_index_or_nothing(folder)
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync(folder.parent)
+    with _locked(folder):
+        if known is None or not (folder / known).is_file():
+            unfinished = folder / UNFINISHED_SEGMENT
+            unfinished.unlink(missing_ok=True)  # of a crash
+            with _removed_on_error(unfinished):
+                digest = write_segment(unfinished, arrays, {"format": FORMAT, "kind": kind, "parameters": parameters})
+                known = f"segment-{digest}.safetensors"
+                unfinished.rename(folder / known)
+        content = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "kind": kind,
             "parameters": json.loads(parameters),
-            "arrays": {name: {"dtype": array.dtype.str, "shape": array.shape} for name, array in arrays.items()},
+            "segments": [known],
         }
-        (fresh / HEADER).write_text(json.dumps(header, indent=1))
-        fresh.chmod(0o777 & ~_umask())
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.rename(folder)
+        fresh = folder / UNFINISHED_MANIFEST
+        with _removed_on_error(fresh):
+            with fresh.open("w", encoding="utf-8") as file:
+                json.dump(content, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            _sync(folder)  # the segment's name is on disk before anything refers to it
+            fresh.replace(folder / MANIFEST)
+        _sync(folder)
+        for path in folder.glob(SEGMENTS):
+            if path.name != known:
+                path.unlink(missing_ok=True)
+        version_1.remove(folder)
+    return known
+
+
+def read_index(folder: Path, *, mmap: bool, verify: bool) -> Stored:
+    """The index of a folder; with `mmap` its arrays stay on disk until they are read.
+
+    Sizes are always checked against what the files say of themselves, checksums with `verify`.
+    """
+    for attempt in range(READ_ATTEMPTS):
+        content = _manifest(folder)
+        if content is None:
+            return Stored(*version_1.read_folder(folder, mmap), file="")
+        kind, parameters, name = content
+        try:
+            metadata, arrays = read_segment(folder / name, mmap=mmap, verify=verify)
+        except CorruptIndexError:
+            if attempt == READ_ATTEMPTS - 1 or (folder / name).exists():
+                raise
+        else:
+            if metadata.get("kind") != kind or _parsed(metadata.get("parameters")) != json.loads(parameters):
+                raise CorruptIndexError(f"{folder / name} is not of the index that {folder / MANIFEST} describes")
+            return Stored(kind, parameters, arrays, name)
+    raise AssertionError("unreachable")
+
+
+def _manifest(folder: Path) -> tuple[str, str, str] | None:
+    """(kind, parameters, segment), or None where there is none but an index of version 1."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        if (folder / version_1.HEADER).is_file():
+            return None
+        raise FileNotFoundError(f"{folder} holds no saved index: {MANIFEST} is missing")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
+        version = operator.index(content["version"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptIndexError(f"{path} is not the manifest of a saved index: {error!r}") from error
+    if version != FORMAT_VERSION:
+        raise IncompatibleVersionError(
+            f"{folder} has format version {version}; this adanns reads versions 1 and {FORMAT_VERSION}"
+        )
+    try:
+        kind, parameters, (name,) = content["kind"], json.dumps(content["parameters"]), content["segments"]
+        if not isinstance(kind, str) or Path(name).name != name or not Path(name).match(SEGMENTS):
+            raise ValueError(f"kind {kind!r} in segment {name!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptIndexError(f"{path} does not describe an index: {error!r}") from error
+    return kind, parameters, name
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text or "")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _require_index_or_nothing(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} exists and is not a saved index; choose another folder")
+    names = {path.name for path in folder.iterdir()} - {LOCK, UNFINISHED_MANIFEST, UNFINISHED_SEGMENT}
+    left_by_a_crash = all(Path(name).match(SEGMENTS) for name in names)
+    if not left_by_a_crash and not names & {MANIFEST, version_1.HEADER}:
+        raise FileExistsError(f"{folder} exists and is not a saved index; choose another folder")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the kernel frees it when the process dies."""
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise IndexLockedError(f"{folder} is being saved by another process; try again when it is done") from None
+        yield
+
+
+@contextlib.contextmanager
+def _removed_on_error(path: Path) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         raise
 
 
-def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
-    """Kind, parameters (JSON) and arrays of a saved index; with `mmap` the arrays stay on disk."""
-    path = folder / HEADER
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no saved index: {HEADER} is missing")
+def _sync(folder: Path) -> None:
+    """See renames and new names in a folder onto the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        header = json.loads(path.read_text())
-        if header["format"] != FORMAT:
-            raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
-        version = operator.index(header["version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptIndexError(f"{path} is not the header of a saved index: {error!r}") from error
-    if version != FORMAT_VERSION:
-        raise IncompatibleVersionError(
-            f"{folder} has format version {version}; this adanns reads version {FORMAT_VERSION}"
-        )
-    try:
-        kind, parameters = header["kind"], json.dumps(header["parameters"])
-        described = {name: (what["dtype"], tuple(what["shape"])) for name, what in header["arrays"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CorruptIndexError(f"{path} does not describe an index: {error!r}") from error
-    return kind, parameters, {name: _read(folder, name, *what, mmap) for name, what in described.items()}
-
-
-def _read(folder: Path, name: str, dtype: str, shape: tuple[int, ...], mmap: bool) -> NDArray[Any]:
-    path = folder / f"{name}.npy"
-    try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
-        raise CorruptIndexError(f"{path} cannot be read: {error}") from error
-    if array.dtype.str != dtype or array.shape != shape:
-        raise CorruptIndexError(f"{path} is {array.dtype.str} {array.shape}; the header says {dtype} {shape}")
-    if not array.flags.c_contiguous:
-        raise CorruptIndexError(f"{path} is in column order; arrays of an index are in row order")
-    if mmap:
-        return array
-    copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
-    return copy
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+"""Read indices as the first version wrote them: index.json (kind, parameters, what each array is) and a .npy each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import operator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adanns.arrays import Arrays, aligned_empty
+from adanns.errors import CorruptIndexError, IncompatibleVersionError
+
+FORMAT = "adanns"
+FORMAT_VERSION = 1
+HEADER = "index.json"
+
+
+def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
+    """Kind, parameters (JSON) and arrays of a saved index; with `mmap` the arrays stay on disk."""
+    path = folder / HEADER
+    try:
+        header = json.loads(path.read_text())
+        if header["format"] != FORMAT:
+            raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
+        version = operator.index(header["version"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptIndexError(f"{path} is not the header of a saved index: {error!r}") from error
+    if version != FORMAT_VERSION:
+        raise IncompatibleVersionError(f"{folder} has {HEADER} of version {version}, which is not known")
+    try:
+        kind, parameters = header["kind"], json.dumps(header["parameters"])
+        described = {name: (what["dtype"], tuple(what["shape"])) for name, what in header["arrays"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorruptIndexError(f"{path} does not describe an index: {error!r}") from error
+    return kind, parameters, {name: _read(folder, name, *what, mmap) for name, what in described.items()}
+
+
+def remove(folder: Path) -> None:
+    """Remove the files of an index of this version, of which a newer one has taken the place."""
+    path = folder / HEADER
+    if not path.is_file():
+        return
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        for name in json.loads(path.read_text())["arrays"]:
+            if Path(name).name == name:
+                (folder / f"{name}.npy").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _read(folder: Path, name: str, dtype: str, shape: tuple[int, ...], mmap: bool) -> NDArray[Any]:
+    path = folder / f"{name}.npy"
+    try:
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise CorruptIndexError(f"{path} cannot be read: {error}") from error
+    if array.dtype.str != dtype or array.shape != shape:
+        raise CorruptIndexError(f"{path} is {array.dtype.str} {array.shape}; the header says {dtype} {shape}")
+    if not array.flags.c_contiguous:
+        raise CorruptIndexError(f"{path} is in column order; arrays of an index are in row order")
+    if mmap:
+        return array
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
