@@ -65,17 +65,13 @@ class CodeSweep:
         return replace(self, lists=self.lists.for_rigid_twin(self.ladder[-1]))
 
     def prefixes(self, size: int, bits: int) -> list[int]:
-        """Prefixes worth coding in `size` bytes: four and eight dims a byte, from 64 to 256 dims.
+        """Prefixes worth coding in `size` bytes, the last the most accurate: 4 and 8 dims a byte, of 4 bits also 2.
 
-        Fewer dims find less at every size; more add next to nothing (measured on glyphs and icons).
+        From 64 to 256 dims: fewer find less at every size, more add next to nothing (measured on glyphs and icons).
         """
         possible = [dims for dims in self.ladder if fits(dims, size, bits)]
-        best = [
-            dims
-            for dims in possible
-            if dims in (max(FEWEST_DIMS, 4 * size), min(MOST_DIMS, max(FEWEST_DIMS, 8 * size)))
-        ]
-        return best or possible[-1:]
+        wanted = {min(MOST_DIMS, max(FEWEST_DIMS, each * size)) for each in ((2, 4, 8) if bits == 4 else (4, 8))}
+        return [dims for dims in possible if dims in wanted] or possible[-1:]
 
 
 def segments_of(size: int, bits: int) -> int:

@@ -1,6 +1,6 @@
 """How adanns' codes are built and swept: OPQ, IVFOPQ, and the index that is given its bytes alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,14 @@ class OurCodes:
                         options = self._code_options(precision)
                         return adanns.OPQIndex(shape["dims"], shape["bytes"], bits=shape["bits"], **options)
 
-                    yield from self._alone_and_reranked(named("adanns OPQ", bits), index, parameters)
+                    yield from self._each(named("adanns OPQ", bits), index, (None, "float16"), parameters)
 
     def ivfopq(self) -> Iterator[Built]:
         """AdANNS-IVFOPQ: codes of residuals in lists."""
         for size in self.sweep.sizes:
             for bits in BITS:
-                for dims in self.sweep.prefixes(size, bits)[-1 if bits == 8 else 0 :]:
+                prefixes = self.sweep.prefixes(size, bits)
+                for dims in prefixes if bits == 4 else prefixes[-1:]:
                     parameters = {"bytes": size, "bits": bits, "dims": dims} | self._lists
 
                     def index(precision: str | None, shape: dict[str, Any] = parameters) -> Codes:
@@ -52,7 +53,9 @@ class OurCodes:
                             scan_dims=shape["dims"], code_bytes=shape["bytes"], bits=shape["bits"], **options
                         )
 
-                    yield from self._alone_and_reranked(named("adanns IVFOPQ", bits), index, parameters)
+                    # A shorter prefix may be the faster one before a rerank; alone it is only less accurate.
+                    precisions = (None, "float16") if dims == prefixes[-1] else ("float16",)
+                    yield from self._each(named("adanns IVFOPQ", bits), index, precisions, parameters)
 
     def compact(self) -> Iterator[Built]:
         """Dims, bits and segments chosen for the bytes: for codes alone, and for codes before a rerank."""
@@ -65,10 +68,14 @@ class OurCodes:
                     parameters = {"bytes": size, "bits": bits, "dims": dims} | self._lists
                     yield from self._searched("adanns Compact", index, parameters)
 
-    def _alone_and_reranked(
-        self, name: str, index: Callable[[str | None], Codes], parameters: dict[str, Any]
+    def _each(
+        self,
+        name: str,
+        index: Callable[[str | None], Codes],
+        precisions: Sequence[str | None],
+        parameters: dict[str, Any],
     ) -> Iterator[Built]:
-        for precision in (None, "float16"):
+        for precision in precisions:
             yield from self._searched(name, index(precision), parameters)
 
     def _searched(self, name: str, index: Codes, parameters: dict[str, Any]) -> Iterator[Built]:
