@@ -48,8 +48,8 @@ def _top1_by_bytes(run: Run) -> Figure:
         Panel(PUBLISHED, BYTES_LABEL, y_label, "log2", "linear", published),
     ]  # fmt: skip
     caption = (
-        f"{describe_data(run)}. Each method's best prefix and number of probes, nothing reranked; all dims (published: "
-        f"MR-2048) and the rigid model are coded without a prefix. {KEY}"
+        f"{describe_data(run)}. Each method's best prefix and number of probes, nothing reranked. All dims (published: "
+        f"MR-2048) and the rigid model have no prefix. {KEY}"
     )
     return Figure("top1_by_bytes", "Top-1 accuracy by bytes of a code", caption, panels, shared_legend=True)
 
@@ -62,9 +62,9 @@ def _recall_by_time(run: Run, cost: str) -> Figure:
         for size in sizes_of(listed)
     ]
     how = batch_title(run) if cost == "batch_us" else SINGLE_TITLE
-    caption = f"{describe_data(run)}. {how}; {_rerank_title(run).lower()}. Up and to the left is better. {KEY}"
-    key = "recall_by_time" if cost == "batch_us" else "recall_by_latency"
-    return Figure(key, f"Recall against time, by bytes of a code: {how}", caption, panels, shared_legend=True)
+    caption = f"{describe_data(run)}. {how}; {_rerank_title(run).lower()}. {KEY}"
+    key, title = ("recall_by_time", "time") if cost == "batch_us" else ("recall_by_latency", "latency of one query")
+    return Figure(key, f"Recall against {title}, by bytes of a code", caption, panels, shared_legend=True)
 
 
 def _alone_by_time(run: Run) -> Figure:
@@ -74,8 +74,9 @@ def _alone_by_time(run: Run) -> Figure:
     for size in sizes_of(alone):
         curves = _fronts(of_size(alone, size), "batch_us")
         panels.append(Panel(f"{size} bytes", COSTS["batch_us"], "recall@10", "log", "linear", curves))
-    caption = f"{describe_data(run)}. {batch_title(run)}; codes alone, nothing reranked. {KEY}"
-    return Figure("alone_by_time", "Codes alone: recall against time", caption, panels, shared_legend=True)
+    caption = f"{describe_data(run)}. {batch_title(run)}; nothing reranked. {KEY}"
+    title = "Codes alone: recall against time, by bytes of a code"
+    return Figure("alone_by_time", title, caption, panels, shared_legend=True)
 
 
 def _by_bytes(best: Sequence[Mapping[str, Any]], quality: str, factor: float = 1) -> list[Series]:
