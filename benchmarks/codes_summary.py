@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from benchmarks.codes_results import OPQBuild, is_alone, is_reranked, of_size, sizes_of
 from benchmarks.pareto import by_method, fastest
-from benchmarks.results import Measurement
+from benchmarks.results import Measurement, Run
 
 RECALL_TARGETS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99)
-# The papers' comparison: OPQ and IVFOPQ of prefixes, against those of the rigid model or, without one, of all dims.
+# The papers' comparison: OPQ and IVFOPQ of prefixes against those of the rigid model, and of all dims.
 RIGID_PAIRS = (
     ("adanns OPQ", "FAISS OPQ, rigid model"),
     ("adanns OPQ", "FAISS OPQ, all dims"),
     ("adanns IVFOPQ", "FAISS IVFOPQ, rigid model"),
     ("adanns IVFOPQ", "FAISS IVFOPQ, all dims"),
+    ("adanns Compact", "FAISS OPQ, rigid model"),
     ("adanns Compact", "FAISS IVFOPQ, rigid model"),
 )
 QUALITIES = ("recall10", "top1", "map10")
@@ -34,6 +35,12 @@ def summarise(measurements: Sequence[Measurement], builds: Sequence[OPQBuild], q
         "opq_builds": [asdict(build) for build in builds],
         "opq_at_equal_distortion": list(builds_at_equal_distortion(builds)),
     }
+
+
+def summarised_anew(run: Run) -> Run:
+    """A run with the summary that its measurements give now."""
+    builds = [OPQBuild(**build) for build in run.summary["opq_builds"]]
+    return replace(run, summary=summarise(run.measurements, builds, run.dataset["queries"]))
 
 
 def best_by_bytes(measurements: Sequence[Measurement]) -> Iterator[dict[str, Any]]:
