@@ -30,6 +30,7 @@ LAYERS = {
     "serving": 3,
     "tuning": 3,
     "__init__": 4,
+    "__main__": 4,
 }
 # Beside the standard library. numpy and tqdm are the dependencies of the core.
 THIRD_PARTY_EVERYWHERE = {"numpy", "tqdm"}

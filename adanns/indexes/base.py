@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -138,6 +139,11 @@ class Index(ABC, Generic[P]):
     def ladder(self) -> tuple[int, ...]:
         """Dims that a search may use."""
         return self._need_built().ladder
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Everything that the index is, by name (docs/format.md); not to be written to."""
+        return MappingProxyType(self._need_built().arrays)
 
     @property
     def bytes_per_vector(self) -> float:
