@@ -1,0 +1,111 @@
+// The one way for kernels to CUDA: its headers under nvcc, the emulator of tests/cuda_emulator elsewhere. Beside them
+// what kernels share: loads of 16 bytes, shared memory in pieces, launches that report errors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#ifdef ADANNS_CUDA_EMULATED
+#include "cuda_emulator.h"
+#else
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+#endif
+
+namespace adanns::cuda {
+constexpr int kLoadBytes = 16;  // what one lane loads at once
+}
+
+#if defined(__CUDACC__) || defined(ADANNS_CUDA_EMULATED)  // the bindings see declarations only
+namespace adanns::cuda {
+
+constexpr int kWarp = 32;
+constexpr unsigned kWholeWarp = 0xffffffffu;
+// Sixteen bytes at an address that is a multiple of 16.
+__device__ __forceinline__ uint4 load16(const void* address) {
+#ifdef ADANNS_CUDA_EMULATED
+    emulator::Engine::get().must_be_aligned(address, kLoadBytes, {__builtin_FILE(), __builtin_LINE()});
+#endif
+    return *static_cast<const uint4*>(address);
+}
+
+// The shared memory of a block as arrays, one after another. Without memory it
+// only counts, so that a kernel's arrays are written down once, for the kernel and for the size of its launch.
+class SharedMemory {
+   public:
+    static __device__ SharedMemory of_block() {
+#ifdef __CUDACC__
+        extern __shared__ __align__(16) unsigned char bytes[];
+#else
+        static unsigned char bytes[1];  // the emulator gives arrays of its own
+#endif
+        return SharedMemory(bytes);
+    }
+    static SharedMemory none() { return SharedMemory(nullptr); }
+
+    template <class T>
+    __host__ __device__ T* take(std::size_t count) {
+        const std::size_t bytes = (count * sizeof(T) + kLoadBytes - 1) / kLoadBytes * kLoadBytes;
+        taken_ += bytes;
+        if (next_ == nullptr) return nullptr;
+#ifdef __CUDACC__
+        unsigned char* first = next_;
+        next_ += bytes;
+        return reinterpret_cast<T*>(first);
+#else
+        return static_cast<T*>(emulator::Engine::get().shared_array(count * sizeof(T), sizeof(T), {}));
+#endif
+    }
+
+    __host__ __device__ std::size_t taken() const { return taken_; }
+
+   private:
+    __host__ __device__ explicit SharedMemory(unsigned char* first) : next_(first) {}
+
+    unsigned char* next_;
+    std::size_t taken_ = 0;
+};
+
+// Bytes of the arrays that Layout(memory, arguments...) takes.
+template <class Layout, class... Arguments>
+std::size_t shared_size(const Arguments&... arguments) {
+    SharedMemory memory = SharedMemory::none();
+    Layout(memory, arguments...);
+    return memory.taken();
+}
+
+// Throws std::runtime_error with CUDA's own words.
+#ifdef __CUDACC__
+inline void check(cudaError_t error, const char* what) {
+    if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
+}
+
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+            cudaStream_t stream, Arguments... arguments) {
+    constexpr std::size_t kWithoutAsking = 48 << 10;
+    if (shared_bytes > kWithoutAsking)
+        check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shared_bytes)),
+              name);
+    kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
+    check(cudaGetLastError(), name);
+}
+#else
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+            cudaStream_t, Arguments... arguments) {
+    // Not watched: reading the arguments is what the launch does, not the kernel.
+    const auto call = [&]() __attribute__((no_sanitize("thread"))) { kernel(static_cast<Parameters>(arguments)...); };
+    using Call = decltype(call);
+    const auto body = [](const void* made)
+                          __attribute__((no_sanitize("thread"))) { (*static_cast<const Call*>(made))(); };
+    const std::string wrong = emulator::Engine::get().launch(grid, block, shared_bytes, body, &call);
+    if (!wrong.empty()) throw std::runtime_error(std::string(name) + ": " + wrong);
+}
+#endif
+
+}  // namespace adanns::cuda
+#endif
