@@ -1,0 +1,175 @@
+"""Do the scans of csrc/cuda find what plain numpy finds, whatever the order of threads? Run by the emulator."""
+
+from __future__ import annotations
+
+import cuda_search as cuda
+import numpy as np
+import pytest
+from cuda_emulator import emulator
+from cuda_emulator.emulator import ORDERS, Device
+from cuda_search import Loaded, Stored, small_integers
+
+pytestmark = pytest.mark.skipif(bool(emulator.why_not()), reason=emulator.why_not() or "runs here")
+
+METRICS = ["l2", "ip", "cosine"]
+# Number types by the plane's last dim: one plane, several, and several of different types.
+TYPES = {
+    "float32": {40: "float32"},
+    "float16": {16: "float16", 40: "float16"},
+    "int8": {40: "int8"},
+    "mixed": {8: "int8", 21: "float16", 40: "float32"},
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("types", TYPES)
+def test_scan_of_all_rows_equals_twin_in_any_order(
+    loaded: Loaded, device: Device, types: str, metric: str, order: str
+) -> None:
+    rng = np.random.default_rng(1)
+    rows, queries = small_integers(rng, (300, 40)), small_integers(rng, (5, 40))
+    stored = Stored.of(loaded[0], device, rows, TYPES[types])
+    with loaded[1].order(order):
+        found = stored.scan_all(queries, metric, dims=37, keep=10, splits=2)
+    cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, metric, 37), 10)
+
+
+@pytest.mark.parametrize(
+    ("rows", "dims", "keep", "splits", "types"),
+    [
+        (0, 8, 3, 1, {8: "float32"}),
+        (1, 1, 1, 1, {1: "float32"}),
+        (31, 15, 5, 1, {15: "float16"}),
+        (33, 16, 40, 2, {16: "int8"}),
+        (257, 17, 10, 3, {17: "float16"}),
+        (65, 31, 64, 7, {1: "int8", 2: "float32", 31: "int8"}),
+        (600, 64, 64, 2, {64: "float16"}),
+        (1100, 33, 1024, 1, {33: "int8"}),
+        (40, 2048, 7, 2, {64: "int8", 256: "float16", 1000: "float16", 2048: "float32"}),
+        (34, 1999, 7, 1, {2048: "float16"}),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_scan_equals_twin_at_odd_sizes(
+    loaded: Loaded, device: Device, rows: int, dims: int, keep: int, splits: int, types: dict[int, str], count: int
+) -> None:
+    rng = np.random.default_rng(rows)
+    vectors, queries = small_integers(rng, (rows, max(types))), small_integers(rng, (count, max(types)))
+    stored = Stored.of(loaded[0], device, vectors, types)
+    found = stored.scan_all(queries, "l2", dims, keep, splits)
+    cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, "l2", dims), keep)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_of_equal_rows_the_first_are_kept_in_any_order(loaded: Loaded, device: Device, order: str) -> None:
+    rng = np.random.default_rng(2)
+    rows = small_integers(rng, (3, 20))[rng.integers(0, 3, 700)]
+    stored, queries = Stored.of(loaded[0], device, rows, {20: "float16"}), small_integers(rng, (2, 20))
+    with loaded[1].order(order):
+        found = stored.scan_all(queries, "l2", dims=20, keep=100, splits=2)
+    cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, "l2", 20), 100)
+
+
+def test_rows_whose_distance_is_beyond_float_are_not_found(loaded: Loaded, device: Device) -> None:
+    rows = np.ones((5, 8), np.float32)
+    rows[[1, 3]] = 3e38
+    stored = Stored.of(loaded[0], device, rows, {8: "float32"})
+    with np.errstate(over="ignore"):
+        _, found = cuda.unpacked(stored.scan_all(np.ones((1, 8), np.float32), "l2", dims=8, keep=5, splits=1))
+    assert found.tolist() == [[0, 2, 4, -1, -1]]
+
+
+def test_scan_of_normal_vectors_is_right_to_rounding(loaded: Loaded, device: Device) -> None:
+    rng = np.random.default_rng(3)
+    rows, queries = rng.standard_normal((200, 100), np.float32), rng.standard_normal((2, 100), np.float32)
+    rows = rows.astype(np.float16).astype(np.float32)
+    stored = Stored.of(loaded[0], device, rows, {64: "float16", 100: "float32"})
+    keys, found = cuda.unpacked(stored.scan_all(queries, "cosine", dims=90, keep=10, splits=1))
+    twin = cuda.keys(stored.values, queries, "cosine", 90)
+    np.testing.assert_allclose(keys, cuda.nearest(twin, 10)[0], rtol=1e-5)
+    np.testing.assert_allclose(keys, np.take_along_axis(twin, found, axis=1), rtol=1e-5)
+
+
+LISTS = [0, 5, 270, 1, 0, 64, 33]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("types", TYPES)
+def test_scan_of_lists_equals_twin_in_any_order(
+    loaded: Loaded, device: Device, types: str, metric: str, order: str
+) -> None:
+    rng = np.random.default_rng(4)
+    rows, queries = small_integers(rng, (sum(LISTS), 40)), small_integers(rng, (6, 40))
+    stored = Stored.of(loaded[0], device, rows, TYPES[types])
+    probes = np.stack([rng.permutation(len(LISTS))[:3] for _ in queries]).astype(np.int32)
+    probes[0] = [0, 4, -1]  # empty lists and none
+    probes[1:, 0] = 2  # a list that more queries probe than a block takes
+    assert_lists_equal_twin(loaded, stored, LISTS, queries, probes, metric=metric, order=order, keep=10, splits=2)
+
+
+def assert_lists_equal_twin(
+    loaded: Loaded,
+    stored: Stored,
+    sizes: list[int],
+    queries: cuda.Array,
+    probes: cuda.Array,
+    *,
+    metric: str,
+    order: str,
+    keep: int,
+    splits: int,
+) -> None:
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    with loaded[1].order(order):
+        found = stored.scan_lists(queries, metric, 37, keep, splits, offsets, probes)
+    keys = cuda.keys(stored.values, queries, metric, 37)
+    keys[~cuda.probed(offsets, probes)] = np.inf
+    cuda.assert_equals_twin(found, keys, keep)
+
+
+@pytest.mark.parametrize(("queries", "probes", "keep", "splits"), [(1, 1, 3, 1), (1, 5, 300, 3), (9, 4, 64, 1)])
+def test_scan_of_many_small_lists_equals_twin(
+    loaded: Loaded, device: Device, queries: int, probes: int, keep: int, splits: int
+) -> None:
+    rng = np.random.default_rng(5)
+    sizes = rng.integers(0, 2, 1030).tolist()
+    sizes[1029] = 300
+    rows, asked = small_integers(rng, (sum(sizes), 40)), small_integers(rng, (queries, 40))
+    chosen = np.stack([rng.permutation(1030)[:probes] for _ in range(queries)]).astype(np.int32)
+    chosen[:, 0] = 1029
+    stored = Stored.of(loaded[0], device, rows, TYPES["float16"])
+    assert_lists_equal_twin(
+        loaded, stored, sizes, asked, chosen, metric="l2", order="random-1", keep=keep, splits=splits
+    )
+
+
+def test_elements_beyond_2_to_the_31_are_found(loaded: Loaded, device: Device) -> None:
+    count = 2**31 // 16 + 1000
+    plane = np.zeros((count, 16), np.int8)  # pages that nobody touches take no memory
+    plane[-3] = 1
+    planes = loaded[0].Planes(
+        [("int8", device.put(plane), 16, 0, 16, ones := device.put(np.ones(16, np.float32)), ones)]
+    )
+    stored = Stored(loaded[0], device, np.empty((count, 0), np.float32), planes)
+    offsets = np.array([0, count - 40, count], np.int64)
+    found = stored.scan_lists(np.ones((1, 16), np.float32), "ip", 16, 2, 1, offsets, np.array([[1]], np.int32))
+    keys, rows = cuda.unpacked(found)
+    assert rows.tolist() == [[count - 3, count - 40]]
+    assert keys.tolist() == [[-32, -16]]
+
+
+def test_what_kernels_cannot_do_is_refused(loaded: Loaded, device: Device) -> None:
+    module = loaded[0]
+    stored = Stored.of(module, device, np.ones((4, 16), np.float32), {16: "float32"})
+    with pytest.raises(ValueError, match=r"shortlist of 1025 candidates; the device keeps 1 to 1024"):
+        stored.scan_all(np.ones((1, 16), np.float32), "ip", dims=16, keep=1025, splits=1)
+    with pytest.raises(ValueError, match=r"metric hamming is unknown; choose one of l2, ip, cosine"):
+        stored.scan_all(np.ones((1, 16), np.float32), "hamming", dims=16, keep=1, splits=1)
+    with pytest.raises(ValueError, match=r"no multiple of 16 bytes"):
+        module.Planes([("int8", 8, 16, 0, 16, 0, 0)])
+    with pytest.raises(ValueError, match=r"17 elements apart, no multiple of 16: pad them"):
+        module.Planes([("int8", 16, 17, 0, 16, 0, 0)])
+    with pytest.raises(ValueError, match=r"number type int4 is unknown; choose one of float32, float16, int8"):
+        module.Planes([("int4", 16, 16, 0, 16, 0, 0)])
