@@ -9,7 +9,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.adanns-installed
 BUILT := build/.adanns-built
 # Folders too, so that a removed file is noticed.
-CPP_INPUTS := CMakeLists.txt $(shell find csrc 2>/dev/null)
+CPP_INPUTS := CMakeLists.txt $(shell find cmake csrc 2>/dev/null)
+
+CPP_FILES := csrc tests/cuda_emulator -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -49,12 +51,12 @@ mypy: build
 	$(BIN)/mypy --strict
 
 clang-format: build
-	find csrc -name '*.cpp' -o -name '*.h' | sort | xargs $(BIN)/clang-format --dry-run -Werror
+	find $(CPP_FILES) | sort | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: build ## let ruff and clang-format rewrite the sources
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	find csrc -name '*.cpp' -o -name '*.h' | sort | xargs $(BIN)/clang-format -i
+	find $(CPP_FILES) | sort | xargs $(BIN)/clang-format -i
 
 check-symbols: build ## one symbol per kernels object, no AVX outside them
 	$(BIN)/python tools/check_symbols.py build/cmake-*

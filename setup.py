@@ -1,4 +1,4 @@
-"""Build adanns._core with CMake. Everything else about the package is in pyproject.toml."""
+"""Build adanns._core, and adanns._cuda where nvcc is found. Everything else about the package is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class CMakeBuild(build_ext):
             "CMAKE_MAKE_PROGRAM": build_tool("ninja"),
             "Python_EXECUTABLE": sys.executable,
             "pybind11_DIR": pybind11.get_cmake_dir(),
+            "ADANNS_CUDA": os.environ.get("ADANNS_CUDA", "auto"),
+            "ADANNS_CUDA_ARCHS": os.environ.get("ADANNS_CUDA_ARCHS", "80;86;89;90;100;120"),
             "ADANNS_WERROR": "ON" if os.environ.get("ADANNS_WERROR") == "1" else "OFF",
         }
         defines = [f"-D{name}={value}" for name, value in options.items()]

@@ -111,6 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--threads", type=_at_least_one, default=machine.available_cores())
     step.add_argument("--seed", type=int, default=0)
     step.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+    cuda_report = benchmarks.add_parser(
+        "cuda-report", help="registers, spills and occupancy of every CUDA kernel; needs nvcc, no GPU"
+    )
+    cuda_report.add_argument(
+        "--archs", type=_dims_list, default=[80, 86, 89, 90, 100, 120], help="compute capabilities, e.g. 80,90"
+    )
+    cuda_report.add_argument(
+        "--threads", type=_at_least_one, default=machine.available_cores(), help="compilers at once"
+    )
+    cuda_report.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
     draw = benchmarks.add_parser(
         "draw", help="print tables, write page and plots again from the results.json of speedup or codes"
     )

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Build adanns._core with AddressSanitizer and UBSan in build/sanitize and run the kernel tests with it.
+# Build adanns._core with AddressSanitizer and UBSan in build/sanitize and run the kernel tests with it; then the CUDA ones.
 # The tests run in a copy of the tree, so that neither the editable install nor the working folder can shadow that build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bin=$PWD/.venv/bin
-build=$PWD/build/sanitize
+root=$PWD
+bin=$root/.venv/bin
+build=$root/build/sanitize
 tree=$build/tree
 export CXX=${CXX:-g++}
 
@@ -35,3 +36,9 @@ assert pathlib.Path(_core.__file__).is_relative_to(sys.argv[1]), f"{_core.__file
 PYTHON
 # capture=sys leaves the process's own stderr alone, where a report goes before it ends the process.
 env LD_PRELOAD="$preload" "$bin/python" -m pytest -p no:cacheprovider --capture=sys tests/test_kernels*.py "$@"
+
+# The CUDA kernels, which the emulator runs on the CPU. They need nothing of adanns, so they are tested where they lie.
+cd "$root"
+export ADANNS_EMULATOR_SANITIZE=address,undefined
+env LD_PRELOAD="$preload" "$bin/python" -m pytest -p no:cacheprovider --capture=sys \
+    tests/test_cuda_scan.py tests/test_cuda_rerank.py tests/test_cuda_tables.py -k "not reverse and not random" "$@"

@@ -1,0 +1,148 @@
+"""What does each kernel of csrc/cuda take of each GPU? Registers, spills and occupancy, as the compiler says: none ran.
+
+Occupancy is the share of a multiprocessor's threads that can run at once; shared memory is counted as launched for the
+search that LAUNCHES describes.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks import machine, results
+from benchmarks.table import aligned
+
+CSRC = Path(__file__).resolve().parents[1] / "csrc"
+
+
+@dataclass(frozen=True)
+class Multiprocessor:
+    """What one has for all blocks that it runs at once (CUDA C++ Programming Guide, compute capabilities)."""
+
+    threads: int
+    shared_bytes: int
+    registers: int = 65_536
+
+
+_LARGE, _SMALL = Multiprocessor(2048, 228 << 10), Multiprocessor(1536, 100 << 10)
+MULTIPROCESSORS = {80: Multiprocessor(2048, 164 << 10), 86: _SMALL, 89: _SMALL, 90: _LARGE, 100: _LARGE, 120: _SMALL}
+
+# Threads of a block and its shared bytes, by kernel: scans of 64 dims for 10 candidates, of table codes of 32 bytes; a
+# rerank of 100 candidates at up to 2,048 dims.
+LAUNCHES = {
+    "scan_all_rows<1>": (256, 4_416),
+    "scan_all_rows<4>": (256, 17_504),
+    "scan_list_items<1>": (256, 4_416),
+    "scan_list_items<4>": (256, 17_504),
+    "scan_table_codes<8>": (256, 36_896),
+    "scan_table_codes<4>": (256, 8_224),
+    "merge_candidates": (256, 4_128),
+    "rerank_query": (256, 12_304),
+    "clear_counts": (256, 0),
+    "count_visits": (256, 0),
+    "place_lists": (1024, 128),
+    "place_visits": (256, 0),
+}
+
+_KERNEL = re.compile(
+    r"Compiling entry function '(?P<name>[^']+)'.*?"
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
+    r"Used (?P<registers>\d+) registers",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel as compiled for one architecture. occupancy: None where LAUNCHES does not know the kernel."""
+
+    name: str
+    arch: int
+    registers: int
+    stack_bytes: int
+    spilled_bytes: int
+    threads: int | None
+    shared_bytes: int | None
+    occupancy: float | None
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compile, print, write; 1 if a kernel spills."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        print("cuda-report needs nvcc: put it on PATH")
+        return 2
+    tasks = [(path, arch) for path in sorted(CSRC.glob("cuda/*.cu")) for arch in options.archs]
+    with ThreadPoolExecutor(options.threads) as pool:
+        kernels = [kernel for found in pool.map(lambda task: compiled(nvcc, *task), tasks) for kernel in found]
+    kernels.sort(key=lambda kernel: (kernel.name, kernel.arch))
+    print(report(kernels))
+    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[-2]
+    folder = options.output or machine.results_folder("cuda-report")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {**results.heading("cuda-report", nvcc=version), "kernels": [asdict(kernel) for kernel in kernels]}
+    results.write_content(content, folder / "results.json")
+    (folder / "table.txt").write_text(report(kernels) + "\n")
+    print("\nWritten:", folder / "results.json", folder / "table.txt", sep="\n  ")
+    return int(any(kernel.spilled_bytes for kernel in kernels))
+
+
+def compiled(nvcc: str, source: Path, arch: int) -> list[Kernel]:
+    """The kernels of a source for an architecture."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ["-O3", "-std=c++17", f"-arch=sm_{arch}", f"-I{CSRC}", "-Xptxas=-v", "-cubin"]
+        command = [nvcc, *flags, "-o", f"{folder}/kernels.cubin", str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    names = subprocess.run(["c++filt"], input=done.stderr, capture_output=True, text=True, check=True).stdout
+    return parsed(names, arch)
+
+
+def parsed(text: str, arch: int) -> list[Kernel]:
+    """Kernels out of what ptxas -v prints, its names made readable."""
+    kernels = []
+    for match in _KERNEL.finditer(text):
+        name = short_name(match["name"])
+        registers, spilled = int(match["registers"]), int(match["stores"]) + int(match["loads"])
+        threads, shared = LAUNCHES.get(name, (None, None))
+        share = None
+        if threads is not None and shared is not None:
+            share = occupancy(MULTIPROCESSORS[arch], threads, registers, shared)
+        kernels.append(Kernel(name, arch, registers, int(match["stack"]), spilled, threads, shared, share))
+    return kernels
+
+
+def short_name(signature: str) -> str:
+    """`void a::(anonymous namespace)::scan<4>(b::C, long)` is scan<4>."""
+    plain = signature.replace("(anonymous namespace)::", "").split("(")[0].split(" ")[-1]
+    return plain.rsplit("::", 1)[-1]
+
+
+def occupancy(of: Multiprocessor, threads: int, registers: int, shared_bytes: int) -> float:
+    """The share of the threads that run at once.
+
+    Registers are given out to warps 256 at a time, shared memory with 1 KB more for the system (compute capability 8.0
+    and up).
+    """
+    warps = -(-threads // 32)
+    warp_registers = -(-registers * 32 // 256) * 256
+    by_registers = of.registers // warp_registers // 4 * 4 // warps  # each quarter of it has a file of its own
+    by_shared = of.shared_bytes // (shared_bytes + 1024)
+    return min(of.threads // threads, by_registers, by_shared) * threads / of.threads
+
+
+def report(kernels: list[Kernel]) -> str:
+    """A line per kernel and architecture."""
+    lines = [["kernel", "arch", "registers", "spilled", "shared bytes", "occupancy"]]
+    for kernel in kernels:
+        share = "" if kernel.occupancy is None else f"{kernel.occupancy:.0%}"
+        shared = "" if kernel.shared_bytes is None else f"{kernel.shared_bytes:,}"
+        lines.append(
+            [kernel.name, f"sm_{kernel.arch}", f"{kernel.registers}", f"{kernel.spilled_bytes}", shared, share]
+        )
+    return aligned(lines)
