@@ -33,6 +33,8 @@ class CMakeBuild(build_ext):
     """Configure and build with CMake in a folder that stays, so that a second build compiles only what changed."""
 
     def build_extension(self, ext: Extension) -> None:
+        if ext.optional:  # CMake has built it with the other, or found no nvcc
+            return
         if not Path(sysconfig.get_path("include"), "Python.h").is_file():
             raise SystemExit("building adanns needs Python's C headers (on Debian: apt-get install python3-dev)")
         # Named by Python and not by self.build_temp, which is a new temporary folder for an editable install.
@@ -57,4 +59,5 @@ class CMakeBuild(build_ext):
             subprocess.run(command, check=True)
 
 
-setup(ext_modules=[Extension("adanns._core", sources=[])], cmdclass={"build_ext": CMakeBuild})
+EXTENSIONS = [Extension("adanns._core", sources=[]), Extension("adanns._cuda", sources=[], optional=True)]
+setup(ext_modules=EXTENSIONS, cmdclass={"build_ext": CMakeBuild})
