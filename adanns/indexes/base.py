@@ -67,6 +67,15 @@ class Built:
         return "code" if dims <= self.code_dims else "planes"
 
 
+@dataclass(frozen=True)
+class OnDisk:
+    """A built index and the file of a folder that holds its arrays: of another one, built since, it says nothing."""
+
+    built: Built
+    folder: Path
+    file: str
+
+
 def bundle(parameters: IndexParameters, arrays: Arrays, threads: int) -> Built:
     """The views of an index's arrays, made once."""
     ladder = parameters.ladder
@@ -118,7 +127,7 @@ class Index(ABC, Generic[P]):
         self._asked = parameters  # as given: without a ladder, each build takes the default of its vectors
         self._parameters = parameters
         self._built: Built | None = None
-        self._stored: tuple[Path, str] | None = None  # folder and file that hold the arrays of _built
+        self._stored: OnDisk | None = None
 
     @property
     def parameters(self) -> P:
@@ -189,7 +198,6 @@ class Index(ABC, Generic[P]):
         resolved = dataclasses.replace(parameters, ladder=builder.ladder)
         self._built = bundle(resolved, builder.arrays, workers)
         self._parameters = resolved
-        self._stored = None
         return self
 
     def save(self, folder: str | Path) -> None:
@@ -199,21 +207,21 @@ class Index(ABC, Generic[P]):
         that it holds already are not written again. Raises FileExistsError where it holds something else,
         IndexLockedError while another process saves there.
         """
-        built, place = self._need_built(), Path(folder).absolute()
-        known = self._stored[1] if self._stored is not None and self._stored[0] == place else None
+        built, place, stored = self._need_built(), Path(folder).absolute(), self._stored
+        known = stored.file if stored is not None and stored.built is built and stored.folder == place else None
         file = write_index(place, self.kind, self._parameters.to_json(), built.arrays, known=known)
-        self._stored = place, file
+        self._stored = OnDisk(built, place, file)
 
     @classmethod
-    def restore(cls: type[I], parameters: str, arrays: Arrays, stored: tuple[Path, str] | None = None) -> I:
-        """The index that `save` wrote, from its parameters and arrays; `stored`: folder and file that hold them."""
+    def restore(cls: type[I], parameters: str, arrays: Arrays, folder: Path, file: str) -> I:
+        """The index that `save` wrote, from its parameters and arrays, which a file of a folder holds."""
         index = cls.__new__(cls)
         index._asked = index._parameters = cls.parameters_type.from_json(parameters)
         index._built = bundle(index._parameters, arrays, checked_threads(None))
         if index._parameters.codes_suffice and not index._built.table_rungs:
             raise ValueError("it holds no codes")
         index._check_dims(index._built.ladder)
-        index._stored = stored
+        index._stored = OnDisk(index._built, folder, file)
         return index
 
     def _plan(self, ladder: tuple[int, ...]) -> tuple[Band, ...]:
