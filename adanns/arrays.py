@@ -31,6 +31,13 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return buffer[start : start + size].view(kind).reshape(shape)
 
 
+def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values in memory of their own that starts on a cache line."""
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
 def checked_vectors(vectors: Any, name: str, dims: int | None = None) -> Vectors:
     """A float32 or float16 matrix with contiguous rows. float64 becomes float32; other types are a TypeError."""
     array = np.asarray(vectors)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from typing import Any
 from adanns.arrays import Arrays
 from adanns.errors import CorruptIndexError, IncompatibleVersionError, IndexLockedError
 from adanns.storage import version_1
+from adanns.storage.header import FORMAT, read_header
 from adanns.storage.segment import read_segment, write_segment
 
-FORMAT = "adanns"
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 LOCK = "lock"
@@ -86,21 +85,22 @@ def read_index(folder: Path, *, mmap: bool, verify: bool) -> Stored:
 
     Sizes are always checked against what the files say of themselves, checksums with `verify`.
     """
-    for attempt in range(READ_ATTEMPTS):
+    attempts = 0
+    while True:
+        attempts += 1
         content = _manifest(folder)
         if content is None:
             return Stored(*version_1.read_folder(folder, mmap), file="")
         kind, parameters, name = content
         try:
             metadata, arrays = read_segment(folder / name, mmap=mmap, verify=verify)
+            break
         except CorruptIndexError:
-            if attempt == READ_ATTEMPTS - 1 or (folder / name).exists():
+            if attempts == READ_ATTEMPTS or (folder / name).exists():
                 raise
-        else:
-            if metadata.get("kind") != kind or _parsed(metadata.get("parameters")) != json.loads(parameters):
-                raise CorruptIndexError(f"{folder / name} is not of the index that {folder / MANIFEST} describes")
-            return Stored(kind, parameters, arrays, name)
-    raise AssertionError("unreachable")
+    if metadata.get("kind") != kind or _parsed(metadata.get("parameters")) != json.loads(parameters):
+        raise CorruptIndexError(f"{folder / name} is not of the index that {folder / MANIFEST} describes")
+    return Stored(kind, parameters, arrays, name)
 
 
 def _manifest(folder: Path) -> tuple[str, str, str] | None:
@@ -110,13 +110,7 @@ def _manifest(folder: Path) -> tuple[str, str, str] | None:
         if (folder / version_1.HEADER).is_file():
             return None
         raise FileNotFoundError(f"{folder} holds no saved index: {MANIFEST} is missing")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
-        version = operator.index(content["version"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CorruptIndexError(f"{path} is not the manifest of a saved index: {error!r}") from error
+    content, version = read_header(path, "the manifest")
     if version != FORMAT_VERSION:
         raise IncompatibleVersionError(
             f"{folder} has format version {version}; this adanns reads versions 1 and {FORMAT_VERSION}"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import Arrays, aligned_empty
+from adanns.arrays import Arrays, aligned_copy
 from adanns.errors import CorruptIndexError
 
 ALIGNMENT = 64
@@ -81,7 +81,7 @@ def read_segment(path: Path, *, mmap: bool, verify: bool) -> tuple[dict[str, str
         if verify and zlib.crc32(raw[first + begin : first + end].data) != sums.get(name):
             raise CorruptIndexError(f"{path}: array {name} does not have the checksum that was written with it")
         # Only a file that another program wrote has arrays off the cache lines, which the engine counts on.
-        arrays[name] = view if mmap and (first + begin) % ALIGNMENT == 0 else _copied(view)
+        arrays[name] = view if mmap and (first + begin) % ALIGNMENT == 0 else aligned_copy(view)
     return metadata, arrays
 
 
@@ -163,9 +163,3 @@ def _sums_of(path: Path, metadata: Mapping[str, str]) -> dict[str, int]:
         return {name: int(value, 16) for name, value in json.loads(metadata["crc32"]).items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptIndexError(f"{path} has no checksums: {error!r}") from error
-
-
-def _copied(array: NDArray[Any]) -> NDArray[Any]:
-    copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
-    return copy

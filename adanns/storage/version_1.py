@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import operator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import Arrays, aligned_empty
+from adanns.arrays import Arrays, aligned_copy
 from adanns.errors import CorruptIndexError, IncompatibleVersionError
+from adanns.storage.header import read_header
 
-FORMAT = "adanns"
 FORMAT_VERSION = 1
 HEADER = "index.json"
 
@@ -22,13 +21,7 @@ HEADER = "index.json"
 def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
     """Kind, parameters (JSON) and arrays of a saved index; with `mmap` the arrays stay on disk."""
     path = folder / HEADER
-    try:
-        header = json.loads(path.read_text())
-        if header["format"] != FORMAT:
-            raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
-        version = operator.index(header["version"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CorruptIndexError(f"{path} is not the header of a saved index: {error!r}") from error
+    header, version = read_header(path, "the header")
     if version != FORMAT_VERSION:
         raise IncompatibleVersionError(f"{folder} has {HEADER} of version {version}, which is not known")
     try:
@@ -61,8 +54,4 @@ def _read(folder: Path, name: str, dtype: str, shape: tuple[int, ...], mmap: boo
         raise CorruptIndexError(f"{path} is {array.dtype.str} {array.shape}; the header says {dtype} {shape}")
     if not array.flags.c_contiguous:
         raise CorruptIndexError(f"{path} is in column order; arrays of an index are in row order")
-    if mmap:
-        return array
-    copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
-    return copy
+    return array if mmap else aligned_copy(array)
