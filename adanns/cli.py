@@ -15,7 +15,7 @@ from adanns.datasets import read_vectors
 from adanns.indexes import INDEX_CLASSES, Index, load
 
 KINDS = {index_class.kind: index_class for index_class in INDEX_CLASSES}
-FAILED, MISUSED = 1, 2  # exit codes; 2 is argparse's own
+FAILED = 1  # exit code; misuse is argparse's 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ def write(
     model = model or Model()
     _require_room(folder, rows + queries)
     parts = (("queries", "query_labels", QUERIES, queries), ("database", "database_labels", DATABASE, rows))
-    with closing(Progress(progress)) as shown:
+    with Progress(progress) as shown:
         for name, labels_name, part, count in parts:
             np.save(folder / f"{labels_name}.npy", model.labels(0, count).astype(np.int16))
             files = [folder / f"{name}.npy", folder / f"rigid-{DIMS}" / f"{name}.npy"]
