@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from adanns.arrays import checked_count, checked_seed
 from adanns.ladder import (
@@ -138,8 +138,25 @@ class IVFParameters(ListParameters):
         _checked_scan_precision(self.scan_precision)
 
 
+class _EqualSegments:
+    """What follows from a number of bytes that equal segments fill."""
+
+    code_bytes: int
+    bits: int
+
+    @property
+    def code_bits(self) -> int:
+        """Of a codebook."""
+        return self.bits
+
+    @property
+    def segments(self) -> int:
+        """Segments of a code."""
+        return self.code_bytes * 8 // self.bits
+
+
 @dataclass(frozen=True)
-class OPQParameters(IndexParameters):
+class OPQParameters(_EqualSegments, IndexParameters):
     """AdANNS-OPQ (AdANNS, section 4.2): product-quantised codes of a prefix of `scan_dims` dims, all rows compared.
 
     code_bytes: bytes per code: a segment of 8 `bits` each, or two of 4. Segments are equal, so they divide `scan_dims`.
@@ -162,7 +179,7 @@ class OPQParameters(IndexParameters):
 
 
 @dataclass(frozen=True)
-class IVFOPQParameters(ListParameters):
+class IVFOPQParameters(_EqualSegments, ListParameters):
     """AdANNS-IVFOPQ (AdANNS, section 4.2): such codes, in lists.
 
     residual: code what is left of a row without the mean of its list.
@@ -228,7 +245,9 @@ class CompactParameters(ListParameters):
     @property
     def code_bits(self) -> int:
         """`bits`, or the choice."""
-        return self.bits or (8 if self.precision is None else 4)
+        if self.bits is not None:
+            return self.bits
+        return 8 if self.precision is None else 4
 
     @property
     def segments(self) -> int:
@@ -236,11 +255,13 @@ class CompactParameters(ListParameters):
         return self.bytes_per_vector * 8 // self.code_bits
 
 
+CodeParameters: TypeAlias = OPQParameters | IVFOPQParameters | CompactParameters
+
+
 def _check_equal_segments(parameters: OPQParameters | IVFOPQParameters) -> None:
     _check_code(parameters)
     _set_count(parameters, "code_bytes")
-    segments_per_byte = 8 // parameters.bits
-    segments = parameters.code_bytes * segments_per_byte
+    segments, segments_per_byte = parameters.segments, 8 // parameters.bits
     if parameters.scan_dims % segments or segments > MOST_SEGMENTS:
         fitting = [
             size
@@ -253,12 +274,10 @@ def _check_equal_segments(parameters: OPQParameters | IVFOPQParameters) -> None:
         )
 
 
-def _check_code(parameters: OPQParameters | IVFOPQParameters | CompactParameters) -> None:
+def _check_code(parameters: CodeParameters) -> None:
     """What all learnt codes have."""
     _set_count(parameters, "training_rows")
     _set_count(parameters, "rotations", least=0)
     object.__setattr__(parameters, "seed", checked_seed(parameters.seed))
-    if parameters.bits not in CODE_BITS and (
-        parameters.bits is not None or not isinstance(parameters, CompactParameters)
-    ):
+    if parameters.code_bits not in CODE_BITS:
         raise ValueError(f"bits={parameters.bits!r}; a codebook has 4 or 8")

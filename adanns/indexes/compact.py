@@ -80,15 +80,7 @@ class CompactIndex(CodedListsIndex[CompactParameters]):
                 f"bytes_per_vector={parameters.bytes_per_vector}: {dims} dims of {parameters.code_bits} bits each fill "
                 f"{most} bytes; ask for {most} at most, more scan_dims, or IVFIndex, which keeps a byte per dim"
             )
-        return TableCode(
-            rungs=(*prefixes, dims),
-            segments=parameters.segments,
-            bits=parameters.code_bits,
-            rotations=parameters.rotations,
-            seed=parameters.seed,
-            training_rows=parameters.training_rows,
-            residual=True,
-        )
+        return TableCode.of(parameters, (*prefixes, dims), residual=True)
 
 
 def chosen_dims(ladder: Sequence[int], parameters: CompactParameters) -> int:

@@ -59,13 +59,5 @@ class IVFOPQIndex(CodedListsIndex[IVFOPQParameters]):
         )
 
     def _code(self, ladder: Sequence[int]) -> TableCode:
-        parameters = self._parameters
-        return TableCode(
-            rungs=(checked_rung(parameters.scan_dims, ladder, "scan_dims"),),
-            segments=parameters.code_bytes * 8 // parameters.bits,
-            bits=parameters.bits,
-            rotations=parameters.rotations,
-            seed=parameters.seed,
-            training_rows=parameters.training_rows,
-            residual=parameters.residual,
-        )
+        rung = checked_rung(self._parameters.scan_dims, ladder, "scan_dims")
+        return TableCode.of(self._parameters, (rung,), residual=self._parameters.residual)

@@ -83,15 +83,8 @@ class OPQIndex(Index[OPQParameters]):
         return tuple(self._need_built().arrays["table_distortion"].tolist())
 
     def _code(self, ladder: Sequence[int]) -> TableCode:
-        parameters = self._parameters
-        return TableCode(
-            rungs=(checked_rung(parameters.scan_dims, ladder, "scan_dims"),),
-            segments=parameters.code_bytes * 8 // parameters.bits,
-            bits=parameters.bits,
-            rotations=parameters.rotations,
-            seed=parameters.seed,
-            training_rows=parameters.training_rows,
-        )
+        rung = checked_rung(self._parameters.scan_dims, ladder, "scan_dims")
+        return TableCode.of(self._parameters, (rung,), residual=False)
 
     def _check_dims(self, ladder: Sequence[int]) -> None:
         self._code(ladder)

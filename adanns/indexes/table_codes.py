@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from adanns import _core
 from adanns.arrays import CHUNK_ROWS, Arrays
+from adanns.parameters import CodeParameters
 from adanns.planes import PlaneBuilder
 from adanns.progress import Progress
 from adanns.training.allocation import allocate
@@ -61,7 +62,20 @@ class TableCode:
     rotations: int
     seed: int
     training_rows: int
-    residual: bool = False
+    residual: bool
+
+    @classmethod
+    def of(cls, parameters: CodeParameters, rungs: tuple[int, ...], *, residual: bool) -> TableCode:
+        """As an index's parameters have it."""
+        return cls(
+            rungs=rungs,
+            segments=parameters.segments,
+            bits=parameters.code_bits,
+            rotations=parameters.rotations,
+            seed=parameters.seed,
+            training_rows=parameters.training_rows,
+            residual=residual,
+        )
 
     @property
     def dims(self) -> int:
