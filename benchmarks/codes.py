@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import codes_build, codes_summary, codes_table, data, machine, results
 from benchmarks.draw import draw
-from benchmarks.measure import measure_methods
+from benchmarks.measure import measure_methods, measure_rigid_twin
 from benchmarks.methods import faiss_code_methods, our_code_methods, rigid_code_methods
 from benchmarks.methods.code_sweep import CodeSweep
 
@@ -29,14 +29,12 @@ def run(options: argparse.Namespace) -> int:
         "together": False,
     }
     with machine.OtherLoad() as other_load:
-        measurements = []
-        twin = dataset.rigid.get(dataset.ladder[-1])
-        if twin is not None and any(name.startswith("rigid") for name in options.methods):
-            print("Preparing the rigid twin", file=sys.stderr)
-            workload, database = data.prepare(twin, queries, options.seed, options.threads, with_exact=False)
-            methods = rigid_code_methods(workload, database, sweep, options.threads)
-            measurements += measure_methods(methods, workload, **measured)
-            del methods
+        measurements = measure_rigid_twin(
+            dataset,
+            lambda workload, database: rigid_code_methods(workload, database, sweep, options.threads),
+            queries=queries,
+            **measured,
+        )
         print(f"Preparing {options.dataset}", file=sys.stderr)
         workload, database = data.prepare(dataset, queries, options.seed, options.threads)
         builds = codes_build.compare(workload, sweep, options.threads) if OPQ_BUILD in options.methods else []

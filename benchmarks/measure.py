@@ -3,14 +3,16 @@
 import gc
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from statistics import median
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.data import Accuracy, Floats, K, Workload
+from adanns.datasets import Dataset
+from benchmarks.data import Accuracy, Database, Floats, K, Workload, prepare
 from benchmarks.methods.base import Built, Method, Setting
 from benchmarks.results import Measurement
 
@@ -106,6 +108,25 @@ def measure_methods(
     if waiting:
         measurements += measure(waiting, workload, rounds=rounds, threads=threads, seed=seed)
     return measurements
+
+
+def measure_rigid_twin(
+    dataset: Dataset,
+    methods: Callable[[Workload, Database], Mapping[str, Method]],
+    *,
+    queries: int,
+    wanted: Sequence[str],
+    threads: int,
+    seed: int,
+    **options: Any,
+) -> list[Measurement]:
+    """Measure the methods of the rigid twin, if the data set has one and any are wanted; then all of it is freed."""
+    twin = dataset.rigid.get(dataset.ladder[-1])
+    if twin is None or not any(name.startswith("rigid") for name in wanted):
+        return []
+    print("Preparing the rigid twin", file=sys.stderr)
+    workload, database = prepare(twin, queries, seed, threads, with_exact=False)
+    return measure_methods(methods(workload, database), workload, wanted=wanted, threads=threads, seed=seed, **options)
 
 
 def measure(

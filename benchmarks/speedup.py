@@ -7,14 +7,13 @@ from pathlib import Path
 from adanns import datasets
 from benchmarks import data, machine, results, summary, table
 from benchmarks.draw import draw
-from benchmarks.measure import measure_methods
+from benchmarks.measure import measure_methods, measure_rigid_twin
 from benchmarks.methods import faiss_methods, our_methods, rigid_methods
 from benchmarks.methods.base import Sweep
 
 MOST_QUERIES = 10_000
 QUICK_QUERIES = 1_000
 INDEXES_WITH_WHOLE_VECTORS = 8
-RIGID_METHODS = ("rigid-flat", "rigid-faiss-ivf", "rigid-ivf")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,14 +31,14 @@ def run(options: argparse.Namespace) -> int:
         "together": together,
     }
     with machine.OtherLoad() as other_load:
-        measurements = []
-        twin = dataset.rigid.get(dataset.ladder[-1])
-        if twin is not None and any(name in options.methods for name in RIGID_METHODS):
-            print("Preparing the rigid twin", file=sys.stderr)
-            workload, database = data.prepare(twin, queries, options.seed, options.threads, with_exact=False)
-            rigid = rigid_methods(workload, database, sweep.for_rigid_twin(workload.dims), options.threads)
-            measurements += measure_methods(rigid, workload, **measured)
-            del rigid
+        measurements = measure_rigid_twin(
+            dataset,
+            lambda workload, database: rigid_methods(
+                workload, database, sweep.for_rigid_twin(workload.dims), options.threads
+            ),
+            queries=queries,
+            **measured,
+        )
         print(f"Preparing {options.dataset}", file=sys.stderr)
         workload, database = data.prepare(dataset, queries, options.seed, options.threads)
         methods = our_methods(workload, sweep, options.threads)
