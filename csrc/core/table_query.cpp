@@ -192,10 +192,12 @@ void make_table_terms(IndexView& view, Span<const int64_t> zero_rows, int thread
     const std::vector<float> squares = entry_squares(code);
     parallel_for((view.rows + kTermRows - 1) / kTermRows, threads, [&](int64_t task) {
         std::vector<float> tables = squares, squared_prefixes(code.rungs.size());
-        int32_t list = -1;
-        for (int64_t row = task * kTermRows; row < std::min(view.rows, (task + 1) * kTermRows); row++) {
-            if (const int32_t own = list_of(view, static_cast<uint32_t>(row)); own != list) {
-                list = own;
+        const int64_t first = task * kTermRows, last = std::min(view.rows, first + kTermRows);
+        int32_t list = list_of(view, static_cast<uint32_t>(first));
+        if (code.centroids != nullptr) add_centroid(code, squares, list, tables, squared_prefixes);
+        for (int64_t row = first; row < last; row++) {
+            if (view.lists && row == view.lists->offsets[static_cast<std::size_t>(list) + 1]) {
+                list = list_of(view, static_cast<uint32_t>(row));  // not the next one where that is empty
                 if (code.centroids != nullptr) add_centroid(code, squares, list, tables, squared_prefixes);
             }
             const uint8_t* codes = codes_of(view, row, list);
