@@ -19,7 +19,6 @@ Array = NDArray[Any]
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8}
 Loaded = tuple[ModuleType, Emulator]
-Loaded = tuple[ModuleType, Emulator]
 NO_CANDIDATE = np.uint64(2**64 - 1)
 
 

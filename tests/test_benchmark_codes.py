@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import measurements
 import numpy as np
 import pytest
 
@@ -24,28 +25,13 @@ RIGID = "FAISS OPQ, rigid model"
 
 
 def measurement(method: str, size: int, us: float, recall: float | None, **others: Any) -> Measurement:
-    family = "rigid" if "rigid" in method else method.split()[0].lower()
-    values: dict[str, Any] = {
-        "method": method,
-        "family": family,
+    """Of a code of `size` bytes."""
+    own = {
+        "family": "rigid" if "rigid" in method else method.split()[0].lower(),
         "parameters": {"bytes": size, "bits": 8, "dims": 64},
-        "build_seconds": 1.5,
         "bytes_per_vector": size + 8.0,
-        "queries_per_second": 1e6 / us,
-        "batch_us": us,
-        "batch_us_fastest": us * 0.9,
-        "batch_us_slowest": us * 1.1,
-        "latency_p50_us": 2 * us,
-        "latency_p99_us": 5 * us,
-        "recall10": recall,
-        "top1": None,
-        "map10": None,
-        "mflops": 3.25,
-        "batch_queries": 1000,
-        "latency_queries": 100,
-        "rounds": 3,
     }
-    return Measurement(**(values | others))
+    return measurements.measurement(method, us, recall, **(own | others))
 
 
 def some_measurements() -> list[Measurement]:

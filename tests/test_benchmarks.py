@@ -12,39 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from measurements import measurement
 
 from benchmarks import __main__ as command_line
 from benchmarks import figures, machine, page, reference, results, summary, table
 from benchmarks.pareto import fastest, front
-from benchmarks.results import Measurement, Run
+from benchmarks.results import Run
 from benchmarks.styles import STYLES
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="FAISS is in the extra 'bench'")
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def measurement(method: str, us: float, recall: float | None, **others: Any) -> Measurement:
-    values: dict[str, Any] = {
-        "method": method,
-        "family": method.split()[0].lower(),
-        "parameters": {"dims": 64, "rerank": [[64, 100], [128, 20]]},
-        "build_seconds": 1.5,
-        "bytes_per_vector": 512.0,
-        "queries_per_second": 1e6 / us,
-        "batch_us": us,
-        "batch_us_fastest": us * 0.9,
-        "batch_us_slowest": us * 1.1,
-        "latency_p50_us": 2 * us,
-        "latency_p99_us": 5 * us,
-        "recall10": recall,
-        "top1": None,
-        "map10": None,
-        "mflops": 3.25,
-        "batch_queries": 1000,
-        "latency_queries": 100,
-        "rounds": 3,
-    }
-    return Measurement(**(values | others))
 
 
 def small_run(labels: bool = True) -> Run:

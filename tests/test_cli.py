@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from recipes import rows_of
+from twins import segment_of
 
 import adanns
 from adanns.cli import main
@@ -72,7 +73,7 @@ def test_info_and_verify_say_what_there_is(files: Path, capsys: pytest.CaptureFi
 
 def test_a_damaged_index_is_found_by_verify(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     adanns.ExactIndex().build(ROWS).save(files / "index")
-    (segment,) = (files / "index").glob("*.safetensors")
+    segment = segment_of(files / "index")
     content = bytearray(segment.read_bytes())
     content[-70_000] ^= 1
     segment.write_bytes(content)

@@ -44,8 +44,7 @@ def built(name: str, rows: Any = None, **options: Any) -> Any:
 
 def saved_arrays(index: Any, folder: Path) -> dict[str, Any]:
     index.save(folder)
-    (segment,) = folder.glob("*.safetensors")
-    return read_segment(segment, mmap=False, verify=True)[1]
+    return read_segment(twins.segment_of(folder), mmap=False, verify=True)[1]
 
 
 def everything(name: str) -> dict[str, Any]:

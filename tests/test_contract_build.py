@@ -16,6 +16,7 @@ from recipes import (
     ids_of,
     rows_of,
 )
+from twins import segment_of
 
 from adanns import arrays
 from adanns.storage.segment import read_segment
@@ -186,8 +187,8 @@ def test_the_index_says_what_it_holds(name: str, tmp_path: Path) -> None:
     index = built(name, "cosine", "float16")
     assert (index.rows, index.dims, index.ladder) == (ROWS, DIMS, (5, 16, 33, 65, 100))
     index.save(tmp_path / "index")
-    (segment,) = (tmp_path / "index").glob("*.safetensors")
-    stored = sum(array.nbytes for array in read_segment(segment, mmap=False, verify=False)[1].values())
+    _, arrays_of_file = read_segment(segment_of(tmp_path / "index"), mmap=False, verify=False)
+    stored = sum(array.nbytes for array in arrays_of_file.values())
     assert index.bytes_per_vector == stored / ROWS
     assert index.bytes_per_vector > 2 * DIMS
     assert f"{ROWS} rows x {DIMS} dims" in repr(index)

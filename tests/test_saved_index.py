@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from recipes import FOREIGN_DIMS, METRICS, PRECISIONS, RECIPES, ROWS, assert_same, built, rows_of
+from twins import segment_of
 
 import adanns
 from adanns.storage.segment import read_segment, write_segment
@@ -91,11 +92,6 @@ def test_a_missing_index_is_a_missing_file(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(FileNotFoundError, match=r"holds no saved index: manifest.json is missing"):
             adanns.load(folder)
-
-
-def segment_of(folder: Path) -> Path:
-    (segment,) = folder.glob("segment-*.safetensors")
-    return segment
 
 
 def manifest_with(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:

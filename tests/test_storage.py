@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from recipes import RECIPES, assert_same, built, rows_of
 from safetensors import safe_open
+from twins import segment_of
 
 import adanns
 from adanns.indexes import INDEX_CLASSES
@@ -35,11 +36,6 @@ ARRAYS = {
     "doubles": np.linspace(0, 1, 1000),
     "bytes": np.arange(200, dtype=np.uint8).reshape(2, 4, 25),
 }
-
-
-def segment_of(folder: Path) -> Path:
-    (segment,) = folder.glob("segment-*.safetensors")
-    return segment
 
 
 @pytest.mark.parametrize("mmap", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,12 @@ def assert_nearest(result: Any, twin: Array, ids: Array, tolerance: float) -> No
         np.testing.assert_allclose(distances_got[:found], np.sort(twin[query])[:found], rtol=tolerance, atol=tolerance)
         assert (ids_got[found:] == -1).all()
         assert np.isposinf(distances_got[found:]).all()
+
+
+def segment_of(folder: Path) -> Path:
+    """The one segment file of a saved index."""
+    (segment,) = folder.glob("segment-*.safetensors")
+    return segment
 
 
 def decoded(arrays: Mapping[str, Array], dims: int | None = None) -> Array:
