@@ -9,16 +9,18 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from cuda_emulator.emulator import Device, Emulator
+from cuda_hardware import Hardware, HardwareMemory
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+AnyDevice: TypeAlias = Device | HardwareMemory
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8}
-Loaded = tuple[ModuleType, Emulator]
+Loaded = tuple[ModuleType, Emulator | Hardware]
 NO_CANDIDATE = np.uint64(2**64 - 1)
 
 
@@ -95,12 +97,12 @@ class Stored:
     """Rows as planes on a device: `values` is what the planes hold, number types and all."""
 
     module: ModuleType
-    device: Device
+    device: AnyDevice
     values: Array
     planes: Any
 
     @classmethod
-    def of(cls, module: ModuleType, device: Device, rows: Array, types: dict[int, str]) -> Stored:
+    def of(cls, module: ModuleType, device: AnyDevice, rows: Array, types: dict[int, str]) -> Stored:
         """types: number type by the plane's last dim, ascending."""
         tuples, first = [], 0
         values = rows.copy()
@@ -113,16 +115,16 @@ class Stored:
             # What pads a row is any number: queries are zero there.
             padded = np.full((len(rows), -(-dims // 16) * 16), 7, DTYPES[kind])
             padded[:, :dims] = part
-            scale_address, offset_address = (device.put(each) for each in (scales, offsets))
-            tuples.append((kind, device.put(padded), padded.shape[1], first, dims, scale_address, offset_address))
+            scale_address, offset_address = (device.lend(each) for each in (scales, offsets))
+            tuples.append((kind, device.lend(padded), padded.shape[1], first, dims, scale_address, offset_address))
             first = end
         return cls(module, device, values, module.Planes(tuples))
 
     def terms(self, metric: str, dims: int) -> int:
-        return 0 if metric == "ip" else self.device.put(row_terms(self.values, metric, dims))
+        return 0 if metric == "ip" else self.device.lend(row_terms(self.values, metric, dims))
 
     def queries(self, queries: Array) -> tuple[int, int, int]:
-        return self.device.put(queries), queries.shape[1], len(queries)
+        return self.device.lend(queries), queries.shape[1], len(queries)
 
     def scan_all(self, queries: Array, metric: str, dims: int, keep: int, splits: int) -> Array:
         """Candidates (queries, keep)."""
@@ -137,10 +139,10 @@ class Stored:
             dims=dims,
             keep=keep,
             splits=splits,
-            workspace=workspace.ctypes.data,
-            out=out.ctypes.data,
+            workspace=self.device.address(workspace),
+            out=self.device.address(out),
         )
-        return out
+        return self.device.read(out)
 
     def scan_lists(
         self, queries: Array, metric: str, dims: int, keep: int, splits: int, offsets: Array, probes: Array
@@ -155,18 +157,18 @@ class Stored:
             metric,
             self.terms(metric, dims),
             self.queries(queries),
-            offsets=self.device.put(offsets),
+            offsets=self.device.lend(offsets),
             lists=lists,
-            probes=self.device.put(probes),
+            probes=self.device.lend(probes),
             probe_count=probe_count,
             dims=dims,
             keep=keep,
             splits=splits,
-            parts=parts.ctypes.data,
-            numbers=numbers.ctypes.data,
-            out=out.ctypes.data,
+            parts=self.device.address(parts),
+            numbers=self.device.address(numbers),
+            out=self.device.address(out),
         )
-        return out
+        return self.device.read(out)
 
     def rerank(
         self,
@@ -188,11 +190,11 @@ class Stored:
             self.terms(metric, scan_dims),
             [(dims, keep, exact, self.terms(metric, dims)) for dims, keep, exact in stages],
             self.queries(queries),
-            self.device.put(candidates),
+            self.device.lend(candidates),
             candidates.shape[1],
-            self.device.put(ids),
+            self.device.lend(ids),
             k,
-            distances.ctypes.data,
-            nearest_ids.ctypes.data,
+            self.device.address(distances),
+            self.device.address(nearest_ids),
         )
-        return distances, nearest_ids
+        return self.device.read(distances), self.device.read(nearest_ids)

@@ -67,7 +67,7 @@ def run(selftest: Emulator, name: str, order: str, *, broken: bool) -> tuple[str
         # Room around the input, so that reading beside it does not end the process.
         around = np.ones(3 * 64, np.float32)
         out, counter = device.empty((3 * 64,), np.float32), device.zeros((1,), np.int32)
-        pointers = [ctypes.c_void_p(address) for address in (device.put(around[64:128]), out.ctypes.data)]
+        pointers = [ctypes.c_void_p(address) for address in (device.lend(around[64:128]), out.ctypes.data)]
         message = library.seeded_run(
             names(library).index(name), broken, *pointers, ctypes.c_void_p(counter.ctypes.data)
         )

@@ -1,4 +1,7 @@
-"""Does the rerank of csrc/cuda keep and order what plain numpy does, stage by stage? Run by the emulator."""
+"""Does the rerank of csrc/cuda keep and order what plain numpy does, stage by stage?
+
+The emulator runs them, and a GPU where there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,8 @@ import cuda_search as cuda
 import numpy as np
 import pytest
 from cuda_emulator import emulator
-from cuda_emulator.emulator import ORDERS, Device
-from cuda_search import Array, Loaded, Stored, small_integers
-
-pytestmark = pytest.mark.skipif(bool(emulator.why_not()), reason=emulator.why_not() or "runs here")
+from cuda_emulator.emulator import ORDERS
+from cuda_search import AnyDevice, Array, Loaded, Stored, small_integers
 
 METRICS = ["l2", "ip", "cosine"]
 Stages = list[tuple[int, int, bool]]
@@ -71,7 +72,7 @@ def assert_reranked(found: tuple[Array, Array], twin: tuple[Array, Array], metri
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
 def test_incremental_rerank_equals_distances_from_scratch_in_any_order(
-    loaded: Loaded, device: Device, kind: str, metric: str, order: str
+    loaded: Loaded, device: AnyDevice, kind: str, metric: str, order: str
 ) -> None:
     rng = np.random.default_rng(6)
     rows, queries = small_integers(rng, (120, 100)), small_integers(rng, (2, 100))
@@ -95,7 +96,7 @@ def test_incremental_rerank_equals_distances_from_scratch_in_any_order(
     ],
 )
 def test_rerank_equals_twin_at_odd_sizes(
-    loaded: Loaded, device: Device, rows: int, dims: int, scan_dims: int, stages: Stages, count: int, k: int
+    loaded: Loaded, device: AnyDevice, rows: int, dims: int, scan_dims: int, stages: Stages, count: int, k: int
 ) -> None:
     rng = np.random.default_rng(rows)
     vectors, queries = small_integers(rng, (rows, dims)), small_integers(rng, (1, dims))
@@ -108,7 +109,7 @@ def test_rerank_equals_twin_at_odd_sizes(
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_an_exact_stage_measures_what_a_rounded_scan_only_guessed(loaded: Loaded, device: Device, metric: str) -> None:
+def test_an_exact_stage_measures_what_a_rounded_scan_only_guessed(loaded: Loaded, device: AnyDevice, metric: str) -> None:
     rng = np.random.default_rng(7)
     rows, queries = small_integers(rng, (50, 48)), small_integers(rng, (2, 48))
     stored = Stored.of(loaded[0], device, rows, {16: "int8", 48: "float16"})
@@ -120,7 +121,7 @@ def test_an_exact_stage_measures_what_a_rounded_scan_only_guessed(loaded: Loaded
     assert_reranked(found, reranked(stored.values, queries, metric, 16, stages, shortlist, ids, 10), "cosine")
 
 
-def test_a_query_without_candidates_finds_nothing(loaded: Loaded, device: Device) -> None:
+def test_a_query_without_candidates_finds_nothing(loaded: Loaded, device: AnyDevice) -> None:
     stored = Stored.of(loaded[0], device, np.ones((4, 16), np.float32), {16: "float16"})
     candidates = np.full((1, 3), cuda.NO_CANDIDATE)
     distances, ids = stored.rerank(
@@ -130,7 +131,7 @@ def test_a_query_without_candidates_finds_nothing(loaded: Loaded, device: Device
     assert ids.tolist() == [[-1, -1]]
 
 
-def test_equal_distances_are_ordered_by_id(loaded: Loaded, device: Device) -> None:
+def test_equal_distances_are_ordered_by_id(loaded: Loaded, device: AnyDevice) -> None:
     stored = Stored.of(loaded[0], device, np.ones((6, 8), np.float32), {8: "float32"})
     queries, ids = np.ones((1, 8), np.float32), np.array([5, -7, 2**40, 0, 9, 1], np.int64)
     candidates, _ = shortlisted(stored.values, queries, "ip", 8, 6)
@@ -139,7 +140,7 @@ def test_equal_distances_are_ordered_by_id(loaded: Loaded, device: Device) -> No
     assert (distances == -8).all()
 
 
-def test_more_stages_than_the_device_takes_are_refused(loaded: Loaded, device: Device) -> None:
+def test_more_stages_than_the_device_takes_are_refused(loaded: Loaded, device: AnyDevice) -> None:
     stored = Stored.of(loaded[0], device, np.ones((4, 16), np.float32), {16: "float16"})
     with pytest.raises(ValueError, match=r"9 stages of a rerank; the device takes up to 8"):
         stored.rerank(

@@ -1,4 +1,7 @@
-"""Do the scans of csrc/cuda find what plain numpy finds, whatever the order of threads? Run by the emulator."""
+"""Do the scans of csrc/cuda find what plain numpy finds, whatever the order of threads?
+
+The emulator runs them, and a GPU where there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,8 @@ import cuda_search as cuda
 import numpy as np
 import pytest
 from cuda_emulator import emulator
-from cuda_emulator.emulator import ORDERS, Device
-from cuda_search import Loaded, Stored, small_integers
-
-pytestmark = pytest.mark.skipif(bool(emulator.why_not()), reason=emulator.why_not() or "runs here")
+from cuda_emulator.emulator import ORDERS
+from cuda_search import AnyDevice, Loaded, Stored, small_integers
 
 METRICS = ["l2", "ip", "cosine"]
 # Number types by the plane's last dim: one plane, several, and several of different types.
@@ -25,7 +26,7 @@ TYPES = {
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("types", TYPES)
 def test_scan_of_all_rows_equals_twin_in_any_order(
-    loaded: Loaded, device: Device, types: str, metric: str, order: str
+    loaded: Loaded, device: AnyDevice, types: str, metric: str, order: str
 ) -> None:
     rng = np.random.default_rng(1)
     rows, queries = small_integers(rng, (300, 40)), small_integers(rng, (5, 40))
@@ -52,7 +53,7 @@ def test_scan_of_all_rows_equals_twin_in_any_order(
 )
 @pytest.mark.parametrize("count", [1, 3])
 def test_scan_equals_twin_at_odd_sizes(
-    loaded: Loaded, device: Device, rows: int, dims: int, keep: int, splits: int, types: dict[int, str], count: int
+    loaded: Loaded, device: AnyDevice, rows: int, dims: int, keep: int, splits: int, types: dict[int, str], count: int
 ) -> None:
     rng = np.random.default_rng(rows)
     vectors, queries = small_integers(rng, (rows, max(types))), small_integers(rng, (count, max(types)))
@@ -62,7 +63,7 @@ def test_scan_equals_twin_at_odd_sizes(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_of_equal_rows_the_first_are_kept_in_any_order(loaded: Loaded, device: Device, order: str) -> None:
+def test_of_equal_rows_the_first_are_kept_in_any_order(loaded: Loaded, device: AnyDevice, order: str) -> None:
     rng = np.random.default_rng(2)
     rows = small_integers(rng, (3, 20))[rng.integers(0, 3, 700)]
     stored, queries = Stored.of(loaded[0], device, rows, {20: "float16"}), small_integers(rng, (2, 20))
@@ -71,7 +72,7 @@ def test_of_equal_rows_the_first_are_kept_in_any_order(loaded: Loaded, device: D
     cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, "l2", 20), 100)
 
 
-def test_rows_whose_distance_is_beyond_float_are_not_found(loaded: Loaded, device: Device) -> None:
+def test_rows_whose_distance_is_beyond_float_are_not_found(loaded: Loaded, device: AnyDevice) -> None:
     rows = np.ones((5, 8), np.float32)
     rows[[1, 3]] = 3e38
     stored = Stored.of(loaded[0], device, rows, {8: "float32"})
@@ -80,7 +81,7 @@ def test_rows_whose_distance_is_beyond_float_are_not_found(loaded: Loaded, devic
     assert found.tolist() == [[0, 2, 4, -1, -1]]
 
 
-def test_scan_of_normal_vectors_is_right_to_rounding(loaded: Loaded, device: Device) -> None:
+def test_scan_of_normal_vectors_is_right_to_rounding(loaded: Loaded, device: AnyDevice) -> None:
     rng = np.random.default_rng(3)
     rows, queries = rng.standard_normal((200, 100), np.float32), rng.standard_normal((2, 100), np.float32)
     rows = rows.astype(np.float16).astype(np.float32)
@@ -98,7 +99,7 @@ LISTS = [0, 5, 270, 1, 0, 64, 33]
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("types", TYPES)
 def test_scan_of_lists_equals_twin_in_any_order(
-    loaded: Loaded, device: Device, types: str, metric: str, order: str
+    loaded: Loaded, device: AnyDevice, types: str, metric: str, order: str
 ) -> None:
     rng = np.random.default_rng(4)
     rows, queries = small_integers(rng, (sum(LISTS), 40)), small_integers(rng, (6, 40))
@@ -131,7 +132,7 @@ def assert_lists_equal_twin(
 
 @pytest.mark.parametrize(("queries", "probes", "keep", "splits"), [(1, 1, 3, 1), (1, 5, 300, 3), (9, 4, 64, 1)])
 def test_scan_of_many_small_lists_equals_twin(
-    loaded: Loaded, device: Device, queries: int, probes: int, keep: int, splits: int
+    loaded: Loaded, device: AnyDevice, queries: int, probes: int, keep: int, splits: int
 ) -> None:
     rng = np.random.default_rng(5)
     sizes = rng.integers(0, 2, 1030).tolist()
@@ -145,12 +146,12 @@ def test_scan_of_many_small_lists_equals_twin(
     )
 
 
-def test_elements_beyond_2_to_the_31_are_found(loaded: Loaded, device: Device) -> None:
+def test_elements_beyond_2_to_the_31_are_found(loaded: Loaded, device: AnyDevice) -> None:
     count = 2**31 // 16 + 1000
     plane = np.zeros((count, 16), np.int8)  # pages that nobody touches take no memory
     plane[-3] = 1
     planes = loaded[0].Planes(
-        [("int8", device.put(plane), 16, 0, 16, ones := device.put(np.ones(16, np.float32)), ones)]
+        [("int8", device.lend(plane), 16, 0, 16, ones := device.lend(np.ones(16, np.float32)), ones)]
     )
     stored = Stored(loaded[0], device, np.empty((count, 0), np.float32), planes)
     offsets = np.array([0, count - 40, count], np.int64)
@@ -160,7 +161,7 @@ def test_elements_beyond_2_to_the_31_are_found(loaded: Loaded, device: Device) -
     assert keys.tolist() == [[-32, -16]]
 
 
-def test_what_kernels_cannot_do_is_refused(loaded: Loaded, device: Device) -> None:
+def test_what_kernels_cannot_do_is_refused(loaded: Loaded, device: AnyDevice) -> None:
     module = loaded[0]
     stored = Stored.of(module, device, np.ones((4, 16), np.float32), {16: "float32"})
     with pytest.raises(ValueError, match=r"shortlist of 1025 candidates; the device keeps 1 to 1024"):

@@ -1,4 +1,7 @@
-"""Does the table-code scan of csrc/cuda rank rows by what their codes decode to? Run by the emulator."""
+"""Does the table-code scan of csrc/cuda rank rows by what their codes decode to?
+
+The emulator runs them, and a GPU where there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,8 @@ import cuda_search as cuda
 import numpy as np
 import pytest
 from cuda_emulator import emulator
-from cuda_emulator.emulator import ORDERS, Device
-from cuda_search import Array, Loaded, small_integers
-
-pytestmark = pytest.mark.skipif(bool(emulator.why_not()), reason=emulator.why_not() or "runs here")
+from cuda_emulator.emulator import ORDERS
+from cuda_search import AnyDevice, Array, Loaded, small_integers
 
 SIZES = [0, 70, 1, 300, 32]
 
@@ -18,7 +19,7 @@ class TableCode:
     """Random codes of `sizes` rows per list, and the rows that they decode to."""
 
     def __init__(
-        self, loaded: Loaded, device: Device, bits: int, segments: int, sizes: list[int], *, residual: bool
+        self, loaded: Loaded, device: AnyDevice, bits: int, segments: int, sizes: list[int], *, residual: bool
     ) -> None:
         rng = np.random.default_rng(bits * segments)
         self.module, self.device = loaded[0], device
@@ -35,36 +36,36 @@ class TableCode:
         words, block_offsets = interleaved(codes, bits, sizes)
         self.code = self.module.TableCode(
             bits,
-            device.put(words),
+            device.lend(words),
             words.shape[1],
-            device.put(block_offsets),
-            device.put(self.ends),
-            device.put(np.concatenate([book.reshape(-1) for book in books])),
-            device.put(centroids) if residual else 0,
+            device.lend(block_offsets),
+            device.lend(self.ends),
+            device.lend(np.concatenate([book.reshape(-1) for book in books])),
+            device.lend(centroids) if residual else 0,
             dims + 3,
         )
 
     def scan(self, queries: Array, metric: str, probes: Array, segments: int, keep: int, splits: int) -> Array:
         dims = int(self.ends[segments - 1])
-        terms = 0 if metric == "ip" else self.device.put(cuda.row_terms(self.rows, metric, dims))
+        terms = 0 if metric == "ip" else self.device.lend(cuda.row_terms(self.rows, metric, dims))
         workspace = self.device.empty((len(queries), splits, keep), np.uint64)
         out = self.device.empty((len(queries), keep), np.uint64)
         self.module.scan_tables(
             self.code,
             metric,
             terms,
-            (self.device.put(queries), queries.shape[1], len(queries)),
-            self.device.put(self.offsets),
+            (self.device.lend(queries), queries.shape[1], len(queries)),
+            self.device.lend(self.offsets),
             len(self.sizes),
-            self.device.put(probes),
+            self.device.lend(probes),
             probes.shape[1],
             segments,
             keep,
             splits,
-            workspace.ctypes.data,
-            out.ctypes.data,
+            self.device.address(workspace),
+            self.device.address(out),
         )
-        return out
+        return self.device.read(out)
 
 
 def interleaved(codes: Array, bits: int, sizes: list[int]) -> tuple[Array, Array]:
@@ -87,7 +88,7 @@ def interleaved(codes: Array, bits: int, sizes: list[int]) -> tuple[Array, Array
 @pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
 @pytest.mark.parametrize(("bits", "segments"), [(4, 11), (8, 5)])
 def test_table_scan_ranks_by_decoded_rows_in_any_order(
-    loaded: Loaded, device: Device, bits: int, segments: int, metric: str, order: str
+    loaded: Loaded, device: AnyDevice, bits: int, segments: int, metric: str, order: str
 ) -> None:
     code = TableCode(loaded, device, bits, segments, SIZES, residual=True)
     queries = small_integers(np.random.default_rng(8), (3, int(code.ends[-1])))
@@ -104,7 +105,7 @@ def test_table_scan_ranks_by_decoded_rows_in_any_order(
     [(4, 1, 1, 1, 1), (4, 9, 8, 600, 64), (8, 4, 3, 33, 40), (8, 64, 61, 40, 5), (4, 256, 250, 40, 5)],
 )
 def test_a_prefix_of_codes_is_scanned_alone(
-    loaded: Loaded, device: Device, bits: int, segments: int, prefix: int, rows: int, keep: int
+    loaded: Loaded, device: AnyDevice, bits: int, segments: int, prefix: int, rows: int, keep: int
 ) -> None:
     code = TableCode(loaded, device, bits, segments, [rows], residual=False)
     queries = small_integers(np.random.default_rng(9), (1, int(code.ends[-1])))
@@ -112,7 +113,7 @@ def test_a_prefix_of_codes_is_scanned_alone(
     cuda.assert_equals_twin(found, cuda.keys(code.rows, queries, "l2", int(code.ends[prefix - 1])), keep)
 
 
-def test_tables_that_shared_memory_cannot_hold_are_refused(loaded: Loaded, device: Device) -> None:
+def test_tables_that_shared_memory_cannot_hold_are_refused(loaded: Loaded, device: AnyDevice) -> None:
     code = TableCode(loaded, device, 8, 98, [3], residual=False)
     queries = np.ones((1, int(code.ends[-1])), np.float32)
     with pytest.raises(ValueError, match=r"98 segments of 8 bits; beside a shortlist of 64 .* holds 1 to \d+"):

@@ -80,6 +80,23 @@ void check_keep(int keep) {
                                     std::to_string(kMaxKeep));
 }
 
+// What keeps kernels from running here; nothing where they can.
+std::string why_not() {
+    int devices = 0;
+    const cudaError_t error = cudaGetDeviceCount(&devices);
+    if (error != cudaSuccess) return std::string("CUDA finds no GPU here: ") + cudaGetErrorString(error);
+    return devices > 0 ? "" : "CUDA finds no GPU here";
+}
+
+// Multiprocessors of the current device.
+int multiprocessors() {
+    int device = 0, count = 0;
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) != cudaSuccess)
+        throw std::runtime_error(why_not());
+    return count;
+}
+
 // (dims, keep, exact, terms)
 using StageTuple = std::tuple<int, int, bool, Address>;
 
@@ -91,6 +108,8 @@ PYBIND11_MODULE(_cuda, module) {
 
     py::class_<Planes>(module, "Planes").def(py::init(&make_planes), py::arg("planes"));
 
+    module.def("why_not", &why_not);
+    module.def("multiprocessors", &multiprocessors);
     module.def("splits_for", &splits_for, py::arg("rows"), py::arg("queries"), py::arg("multiprocessors"));
     module.def("list_numbers", &list_numbers, py::arg("lists"), py::arg("queries"), py::arg("probes"));
 

@@ -36,6 +36,15 @@ struct dim3 : emulator::Size3 {
 #define blockDim (emulator::Engine::get().block_size())
 #define gridDim (emulator::Engine::get().grid_size())
 
+// --- the runtime: one device ----------------------------------------------------------------------------------------
+using cudaError_t = int;
+constexpr cudaError_t cudaSuccess = 0;
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
+inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) { return *value = 2, cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t) { return "no error"; }
+
 // --- vectors: aligned as the device's, so that a misplaced one is noticed -------------------------------------------
 struct alignas(8) float2 {
     float x, y;

@@ -101,25 +101,35 @@ class Device:
         self._emulator = emulator
         self.arrays: list[NDArray[Any]] = []
 
-    def put(self, array: NDArray[Any]) -> int:
-        """Lend an array that kernels may only read; its address."""
+    def put(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Lend an array that kernels may only read."""
         return self._give(array, writable=False, initialised=True)
+
+    def lend(self, array: NDArray[Any]) -> int:
+        """Where an array is that kernels may only read."""
+        return self.address(self.put(array))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Memory that kernels must write before they read it."""
         array = np.full(shape, 0xAB, np.uint8) if np.dtype(dtype) == np.uint8 else np.empty(shape, dtype)
-        self._give(array, writable=True, initialised=False)
-        return array
+        return self._give(array, writable=True, initialised=False)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        array = np.zeros(shape, dtype)
-        self._give(array, writable=True, initialised=True)
+        return self._give(np.zeros(shape, dtype), writable=True, initialised=True)
+
+    @staticmethod
+    def address(array: NDArray[Any]) -> int:
+        return int(array.ctypes.data)
+
+    @staticmethod
+    def read(array: NDArray[Any]) -> NDArray[Any]:
+        """What kernels wrote."""
         return array
 
-    def _give(self, array: NDArray[Any], *, writable: bool, initialised: bool) -> int:
+    def _give(self, array: NDArray[Any], *, writable: bool, initialised: bool) -> NDArray[Any]:
         if not array.flags.c_contiguous:
             raise ValueError("the device's arrays are contiguous")
         self.arrays.append(array)
         element = min(array.itemsize, 4)
         self._emulator._lend(array.ctypes.data, array.nbytes, element, writable, initialised)
-        return int(array.ctypes.data)
+        return array
