@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from adanns.cuda.memory import CupyMemory
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 
 class Hardware:
@@ -33,3 +33,8 @@ class HardwareMemory(CupyMemory):
         """Where an array is that kernels may only read."""
         self._kept.append(self.put(array))
         return self.address(self._kept[-1])
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        """Memory that stays, also where a test knows only its address."""
+        self._kept.append(super().empty(shape, dtype))
+        return self._kept[-1]

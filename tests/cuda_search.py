@@ -92,6 +92,18 @@ def assert_equals_twin(candidates: Array, keys: Array, keep: int) -> None:
     np.testing.assert_array_equal(found[1], twin[1])
 
 
+def found_of(module: ModuleType, device: AnyDevice, queries: int, keep: int, groups: int, capacity: int | None) -> Any:
+    """What a scan finds, with room for `capacity` candidates of each query."""
+    capacity = capacity or module.capacity_for(keep)
+    arrays = [
+        device.empty((queries, capacity), np.uint64),
+        device.empty((queries,), np.int32),
+        device.empty((queries,), np.float32),
+        device.empty((queries, max(1, groups)), np.uint32),
+    ]
+    return module.Found(*(device.address(array) for array in arrays), capacity, groups)
+
+
 @dataclass
 class Stored:
     """Rows as planes on a device: `values` is what the planes hold, number types and all."""
@@ -126,30 +138,33 @@ class Stored:
     def queries(self, queries: Array) -> tuple[int, int, int]:
         return self.device.lend(queries), queries.shape[1], len(queries)
 
-    def scan_all(self, queries: Array, metric: str, dims: int, keep: int, splits: int) -> Array:
-        """Candidates (queries, keep)."""
-        workspace = self.device.empty((len(queries), splits, keep), np.uint64)
-        out = self.device.empty((len(queries), keep), np.uint64)
-        self.module.scan_all(
-            self.planes,
-            metric,
-            self.terms(metric, dims),
-            self.queries(queries),
-            rows=len(self.values),
-            dims=dims,
-            keep=keep,
-            splits=splits,
-            workspace=self.device.address(workspace),
-            out=self.device.address(out),
-        )
+    def scan_all(
+        self, queries: Array, metric: str, dims: int, keep: int, capacity: int | None = None, *, tiles: bool = False
+    ) -> Array:
+        """Candidates (queries, keep). tiles: on tensor cores."""
+        rows, count = len(self.values), len(queries)
+        found = found_of(self.module, self.device, count, keep, self.module.sample_groups(rows, keep), capacity)
+        out = self.device.empty((count, keep), np.uint64)
+        arguments = [self.planes, metric, self.terms(metric, dims), self.queries(queries), rows, dims, keep, 2]
+        if tiles:
+            halves = self.device.empty((self.module.halves_for(self.planes, dims, count),), np.uint8)
+            self.module.scan_tiles(*arguments, self.device.address(halves), found, self.device.address(out))
+        else:
+            self.module.scan_all(*arguments, found, self.device.address(out))
         return self.device.read(out)
 
     def scan_lists(
-        self, queries: Array, metric: str, dims: int, keep: int, splits: int, offsets: Array, probes: Array
+        self,
+        queries: Array,
+        metric: str,
+        dims: int,
+        keep: int,
+        offsets: Array,
+        probes: Array,
+        capacity: int | None = None,
     ) -> Array:
         """Candidates (queries, keep). offsets: int64 (lists + 1); probes: int32 (queries, probes)."""
         lists, probe_count = len(offsets) - 1, probes.shape[1]
-        parts = self.device.empty((len(queries), probe_count, splits, keep), np.uint64)
         numbers = self.device.empty((self.module.list_numbers(lists, len(queries), probe_count),), np.int32)
         out = self.device.empty((len(queries), keep), np.uint64)
         self.module.scan_lists(
@@ -163,9 +178,8 @@ class Stored:
             probe_count=probe_count,
             dims=dims,
             keep=keep,
-            splits=splits,
-            parts=self.device.address(parts),
             numbers=self.device.address(numbers),
+            found=found_of(self.module, self.device, len(queries), keep, 0, capacity),
             out=self.device.address(out),
         )
         return self.device.read(out)

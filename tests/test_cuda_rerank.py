@@ -109,7 +109,9 @@ def test_rerank_equals_twin_at_odd_sizes(
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_an_exact_stage_measures_what_a_rounded_scan_only_guessed(loaded: Loaded, device: AnyDevice, metric: str) -> None:
+def test_an_exact_stage_measures_what_a_rounded_scan_only_guessed(
+    loaded: Loaded, device: AnyDevice, metric: str
+) -> None:
     rng = np.random.default_rng(7)
     rows, queries = small_integers(rng, (50, 48)), small_integers(rng, (2, 48))
     stored = Stored.of(loaded[0], device, rows, {16: "int8", 48: "float16"})

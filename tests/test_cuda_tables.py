@@ -45,10 +45,19 @@ class TableCode:
             dims + 3,
         )
 
-    def scan(self, queries: Array, metric: str, probes: Array, segments: int, keep: int, splits: int) -> Array:
+    def scan(
+        self,
+        queries: Array,
+        metric: str,
+        probes: Array,
+        segments: int,
+        keep: int,
+        splits: int,
+        capacity: int | None = None,
+    ) -> Array:
         dims = int(self.ends[segments - 1])
         terms = 0 if metric == "ip" else self.device.lend(cuda.row_terms(self.rows, metric, dims))
-        workspace = self.device.empty((len(queries), splits, keep), np.uint64)
+        groups = self.module.table_groups(keep)
         out = self.device.empty((len(queries), keep), np.uint64)
         self.module.scan_tables(
             self.code,
@@ -62,7 +71,7 @@ class TableCode:
             segments,
             keep,
             splits,
-            self.device.address(workspace),
+            cuda.found_of(self.module, self.device, len(queries), keep, groups, capacity),
             self.device.address(out),
         )
         return self.device.read(out)
@@ -111,6 +120,17 @@ def test_a_prefix_of_codes_is_scanned_alone(
     queries = small_integers(np.random.default_rng(9), (1, int(code.ends[-1])))
     found = code.scan(queries, "l2", np.zeros((1, 1), np.int32), prefix, keep, splits=1)
     cuda.assert_equals_twin(found, cuda.keys(code.rows, queries, "l2", int(code.ends[prefix - 1])), keep)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_queries_of_which_more_is_found_than_there_is_room_for_are_scanned_again(
+    loaded: Loaded, device: AnyDevice, bits: int
+) -> None:
+    code = TableCode(loaded, device, bits, 6, SIZES, residual=True)
+    queries = small_integers(np.random.default_rng(10), (3, int(code.ends[-1])))
+    probes = np.tile(np.arange(5, dtype=np.int32), (3, 1))
+    found = code.scan(queries, "l2", probes, 6, keep=10, splits=2, capacity=32)
+    cuda.assert_equals_twin(found, cuda.keys(code.rows, queries, "l2", int(code.ends[-1])), 10)
 
 
 def test_tables_that_shared_memory_cannot_hold_are_refused(loaded: Loaded, device: AnyDevice) -> None:

@@ -110,37 +110,63 @@ PYBIND11_MODULE(_cuda, module) {
 
     module.def("why_not", &why_not);
     module.def("multiprocessors", &multiprocessors);
-    module.def("splits_for", &splits_for, py::arg("rows"), py::arg("queries"), py::arg("multiprocessors"));
     module.def("list_numbers", &list_numbers, py::arg("lists"), py::arg("queries"), py::arg("probes"));
+    module.def("capacity_for", &capacity_for, py::arg("keep"));
+    module.def("sample_groups", [](int64_t rows, int keep) { return sample_for(rows, keep).groups; }, py::arg("rows"),
+               py::arg("keep"));
+    module.def("table_groups", &table_groups, py::arg("keep"));
+
+    py::class_<Found>(module, "Found")
+        .def(py::init([](Address candidates, Address counts, Address bounds, Address minima, int capacity, int groups) {
+                 return Found{pointer<Candidate>(candidates), pointer<int32_t>(counts),   pointer<float>(bounds),
+                              pointer<uint32_t>(minima),      capacity,                   groups};
+             }),
+             py::arg("candidates"), py::arg("counts"), py::arg("bounds"), py::arg("minima"), py::arg("capacity"),
+             py::arg("groups"));
 
     module.def(
         "scan_all",
         [](const Planes& planes, const std::string& metric, Address terms,
-           const std::tuple<Address, int64_t, int>& queries, int64_t rows, int dims, int keep, int splits,
-           Address workspace, Address out, Address stream) {
+           const std::tuple<Address, int64_t, int>& queries, int64_t rows, int dims, int keep, int multiprocessors,
+           const Found& found, Address out, Address stream) {
             check_keep(keep);
             scan_all(planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries), rows, dims, keep,
-                     splits, pointer<Candidate>(workspace), pointer<Candidate>(out), stream_of(stream));
+                     multiprocessors, found, pointer<Candidate>(out), stream_of(stream));
         },
         py::arg("planes"), py::arg("metric"), py::arg("terms"), py::arg("queries"), py::arg("rows"), py::arg("dims"),
-        py::arg("keep"), py::arg("splits"), py::arg("workspace"), py::arg("out"), py::arg("stream") = 0,
+        py::arg("keep"), py::arg("multiprocessors"), py::arg("found"), py::arg("out"), py::arg("stream") = 0,
         py::call_guard<py::gil_scoped_release>());
+
+    module.def("fits_tensor_cores", &fits_tensor_cores, py::arg("planes"), py::arg("dims"));
+    module.def("halves_for", &halves_for, py::arg("planes"), py::arg("dims"), py::arg("queries"));
+    module.def(
+        "scan_tiles",
+        [](const Planes& planes, const std::string& metric, Address terms,
+           const std::tuple<Address, int64_t, int>& queries, int64_t rows, int dims, int keep, int multiprocessors,
+           Address halves, const Found& found, Address out, Address stream) {
+            check_keep(keep);
+            if (!fits_tensor_cores(planes, dims))
+                throw std::invalid_argument("tensor cores take planes of float16 and int8; scan float32 by scan_all");
+            scan_tiles(planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries), rows, dims, keep,
+                       multiprocessors, pointer<void>(halves), found, pointer<Candidate>(out), stream_of(stream));
+        },
+        py::arg("planes"), py::arg("metric"), py::arg("terms"), py::arg("queries"), py::arg("rows"), py::arg("dims"),
+        py::arg("keep"), py::arg("multiprocessors"), py::arg("halves"), py::arg("found"), py::arg("out"),
+        py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 
     module.def(
         "scan_lists",
         [](const Planes& planes, const std::string& metric, Address terms,
            const std::tuple<Address, int64_t, int>& queries, Address offsets, int lists, Address probes,
-           int probe_count, int dims, int keep, int splits, Address parts, Address numbers, Address out,
-           Address stream) {
+           int probe_count, int dims, int keep, Address numbers, const Found& found, Address out, Address stream) {
             check_keep(keep);
             scan_lists(planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries),
                        {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count}, dims,
-                       keep, splits, {pointer<Candidate>(parts), pointer<int32_t>(numbers)}, pointer<Candidate>(out),
-                       stream_of(stream));
+                       keep, pointer<int32_t>(numbers), found, pointer<Candidate>(out), stream_of(stream));
         },
         py::arg("planes"), py::arg("metric"), py::arg("terms"), py::arg("queries"), py::arg("offsets"),
         py::arg("lists"), py::arg("probes"), py::arg("probe_count"), py::arg("dims"), py::arg("keep"),
-        py::arg("splits"), py::arg("parts"), py::arg("numbers"), py::arg("out"), py::arg("stream") = 0,
+        py::arg("numbers"), py::arg("found"), py::arg("out"), py::arg("stream") = 0,
         py::call_guard<py::gil_scoped_release>());
 
     py::class_<TableCode>(module, "TableCode")
@@ -166,7 +192,7 @@ PYBIND11_MODULE(_cuda, module) {
         "scan_tables",
         [](const TableCode& code, const std::string& metric, Address terms,
            const std::tuple<Address, int64_t, int>& rotated, Address offsets, int lists, Address probes,
-           int probe_count, int segments, int keep, int splits, Address workspace, Address out, Address stream) {
+           int probe_count, int segments, int keep, int splits, const Found& found, Address out, Address stream) {
             check_keep(keep);
             if (const int most = most_segments(code.bits, keep); segments < 1 || segments > most)
                 throw std::invalid_argument(std::to_string(segments) + " segments of " + std::to_string(code.bits) +
@@ -174,11 +200,11 @@ PYBIND11_MODULE(_cuda, module) {
                                             " the device's shared memory holds 1 to " + std::to_string(most));
             scan_tables(code, {metric_of(metric), pointer<const float>(terms)}, queries_of(rotated),
                         {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count}, segments,
-                        keep, splits, pointer<Candidate>(workspace), pointer<Candidate>(out), stream_of(stream));
+                        keep, splits, found, pointer<Candidate>(out), stream_of(stream));
         },
         py::arg("code"), py::arg("metric"), py::arg("terms"), py::arg("rotated"), py::arg("offsets"), py::arg("lists"),
         py::arg("probes"), py::arg("probe_count"), py::arg("segments"), py::arg("keep"), py::arg("splits"),
-        py::arg("workspace"), py::arg("out"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+        py::arg("found"), py::arg("out"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 
     module.def(
         "rerank",

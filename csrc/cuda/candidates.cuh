@@ -1,23 +1,25 @@
-// The best rows of one query as a block of threads finds them: a buffer in shared memory behind a threshold.
-//
-// Every k has one code path: candidates (planes.h) are appended while they beat the threshold, and sorted when there is
-// no room for more, which sets the threshold anew.
+// Candidates (planes.h) in shared memory: how a block sorts them, and how it keeps the best of any number.
 #pragma once
 
 #include "cuda/planes.h"
 
 namespace adanns::cuda {
 
-inline __device__ Candidate candidate(float key, uint32_t row) {
+// Bits of a key that order as it does.
+inline __device__ uint32_t ordered_bits(float key) {
     const uint32_t bits = __float_as_uint(key + 0.0f);  // -0 is 0
-    const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-    return static_cast<Candidate>(ordered) << 32 | row;
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-inline __device__ float key_of(Candidate one) {
-    const auto ordered = static_cast<uint32_t>(one >> 32);
+inline __device__ float key_of_bits(uint32_t ordered) {
     return __uint_as_float(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
 }
+
+inline __device__ Candidate candidate(float key, uint32_t row) {
+    return static_cast<Candidate>(ordered_bits(key)) << 32 | row;
+}
+
+inline __device__ float key_of(Candidate one) { return key_of_bits(static_cast<uint32_t>(one >> 32)); }
 
 inline __device__ uint32_t row_of(Candidate one) { return static_cast<uint32_t>(one); }
 
@@ -57,7 +59,8 @@ inline __device__ void sort_candidates(Candidate* candidates, int count, int siz
         });
 }
 
-// The shortlists of a block's queries, the `keep` nearest of each.
+// The shortlists of a block's queries, the `keep` nearest of each, whatever comes: candidates are appended while they
+// beat a threshold, and sorted when there is no room for more, which sets the threshold anew.
 struct Shortlists {
     Candidate* candidates;  // (queries, capacity)
     Candidate* thresholds;  // per query: what is not below it is not among the nearest

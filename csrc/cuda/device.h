@@ -12,6 +12,10 @@
 #else
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#ifdef __CUDACC__
+#include <cuda_pipeline.h>
+#include <mma.h>
+#endif
 #endif
 
 namespace adanns::cuda {
@@ -31,13 +35,22 @@ __device__ __forceinline__ uint4 load16(const void* address) {
     return *static_cast<const uint4*>(address);
 }
 
-// The shared memory of a block as arrays, one after another. Without memory it
-// only counts, so that a kernel's arrays are written down once, for the kernel and for the size of its launch.
+constexpr std::size_t kSharedAlignment = 32;  // what matrices of tensor cores need
+
+__device__ __forceinline__ void store16(void* address, const uint4& bits) {
+#ifdef ADANNS_CUDA_EMULATED
+    emulator::Engine::get().must_be_aligned(address, kLoadBytes, {__builtin_FILE(), __builtin_LINE()});
+#endif
+    *static_cast<uint4*>(address) = bits;
+}
+
+// The shared memory of a block as arrays, one after another. Without memory it only counts, so that a kernel's arrays
+// are written down once, for the kernel and for the size of its launch.
 class SharedMemory {
    public:
     static __device__ SharedMemory of_block() {
 #ifdef __CUDACC__
-        extern __shared__ __align__(16) unsigned char bytes[];
+        extern __shared__ __align__(kSharedAlignment) unsigned char bytes[];
 #else
         static unsigned char bytes[1];  // the emulator gives arrays of its own
 #endif
@@ -47,7 +60,7 @@ class SharedMemory {
 
     template <class T>
     __host__ __device__ T* take(std::size_t count) {
-        const std::size_t bytes = (count * sizeof(T) + kLoadBytes - 1) / kLoadBytes * kLoadBytes;
+        const std::size_t bytes = (count * sizeof(T) + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
         taken_ += bytes;
         if (next_ == nullptr) return nullptr;
 #ifdef __CUDACC__

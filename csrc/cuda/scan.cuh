@@ -5,9 +5,8 @@
 // whole sum of one row: lane i that of row i.
 #pragma once
 
-#include "cuda/candidates.cuh"
+#include "cuda/found.cuh"
 #include "cuda/rows.cuh"
-#include "cuda/search.h"
 
 namespace adanns::cuda {
 
@@ -16,8 +15,8 @@ constexpr int kScanTile = 4;    // queries of a block where there are several
 constexpr int kSharedRows = 8;  // rows that as many lanes share
 constexpr int kInFlight = 4;    // loads of a lane at once; more would cost registers, hence warps
 
-// Blocks that a multiprocessor runs at once, so that no architecture spills. They have 32 KB of loads in flight, which
-// keeps the memory busy well below full occupancy.
+// Blocks of 256 threads that a multiprocessor runs at once, so that no architecture spills. They have 32 KB of loads in
+// flight, which keeps the memory busy well below full occupancy.
 constexpr int kScanBlocks = 2;
 
 struct ScanArguments {
@@ -25,21 +24,34 @@ struct ScanArguments {
     KeyTerms by;
     Queries queries;
     int dims, keep;
-    Candidate* out;  // each query's part of each piece of work: `keep` candidates
 };
 
 struct ScanShared {
-    Shortlists shortlists;
     float* folded;  // (queries, folded_dims)
-    float* constants;
-    int64_t* parts;  // where what is found goes, per query
+    float *constants, *bounds;
+    int* numbers;
+    int folded_dims;
 
-    __host__ __device__ ScanShared(SharedMemory& memory, int queries, int keep, int folded_dims)
-        : shortlists(memory, queries, keep, kScanThreads) {
+    __host__ __device__ ScanShared(SharedMemory& memory, int queries, int folded_dims) : folded_dims(folded_dims) {
         folded = memory.take<float>(static_cast<std::size_t>(queries) * static_cast<std::size_t>(folded_dims));
         constants = memory.take<float>(static_cast<std::size_t>(queries));
-        parts = memory.take<int64_t>(static_cast<std::size_t>(queries));
+        bounds = memory.take<float>(static_cast<std::size_t>(queries));
+        numbers = memory.take<int>(static_cast<std::size_t>(queries));
     }
+};
+
+// The queries that a block takes together.
+template <int kQueries>
+struct QueryTile {
+    int count;
+    int numbers[kQueries];
+};
+
+// Groups of eight neighbouring rows in [begin, end), `spacing` rows apart; 8: all of them.
+struct RowGroups {
+    int64_t begin, end, spacing;
+
+    __host__ __device__ int64_t count() const { return (end - begin + spacing - 1) / spacing; }
 };
 
 // Of lane i's eight sums, sum r is a part of row r's: leaves in lane i the whole sum of row i % 8, as sums[0].
@@ -58,21 +70,22 @@ __device__ __forceinline__ void add_crosswise(float (&sums)[kSharedRows][kQuerie
     if constexpr (kHalf > 1) add_crosswise<kHalf / 2>(sums);
 }
 
-// dots[q] = row (first + lane) . query q over the first `dims` dims; rows beyond `last` are taken for zeros.
+// dots[q] = row (group_row + lane % 8) . query q over the first `dims` dims; rows beyond `last` are taken for zeros.
 template <int kQueries>
-__device__ __forceinline__ void dots_of_warp(const Planes& planes, int dims, int64_t first, int64_t last,
-                                             const float* folded, int folded_dims, float (&dots)[kQueries]) {
-    const int lane = static_cast<int>(threadIdx.x % kWarp), part = lane % kSharedRows;
-    const int group_first = lane / kSharedRows * kSharedRows;
-    const int left = last - first < kWarp ? static_cast<int>(last - first) - group_first : kSharedRows;
+__device__ __forceinline__ void dots_of_warp(const ScanArguments& arguments, const ScanShared& shared,
+                                             int64_t group_row, int64_t last, float (&dots)[kQueries]) {
+    const int part = static_cast<int>(threadIdx.x % kSharedRows);
+    const int left = last - group_row < kSharedRows ? static_cast<int>(last - group_row) : kSharedRows;
+    const float* folded = shared.folded;
     float sums[kSharedRows][kQueries] = {};
-    for (int i = 0; i < planes.count; i++) {
-        const Plane& plane = planes.plane[i];
-        const Stretch stretch(plane, 0, dims);
+    for (int i = 0; i < arguments.planes.count; i++) {
+        const Plane& plane = arguments.planes.plane[i];
+        const Stretch stretch(plane, 0, arguments.dims);
         with_rows(plane, [&](const auto* elements) {
             using T = std::remove_cv_t<std::remove_pointer_t<decltype(elements)>>;
             constexpr int kElements = Loaded<T>::kElements;
-            const T* row_part = elements + (first + group_first) * plane.stride + part * kElements;
+            [[maybe_unused]] constexpr int kUnrolled = kQueries == 1 ? kElements / 4 : 1;  // more would spill
+            const T* row_part = elements + group_row * plane.stride + part * kElements;
 #pragma unroll 1
             for (int at = part * kElements; at < stretch.elements; at += kSharedRows * kElements) {
                 const T* row = row_part;
@@ -85,11 +98,11 @@ __device__ __forceinline__ void dots_of_warp(const Planes& planes, int dims, int
                         loaded[r] = row_first + r <= left ? load16(row) : make_uint4(0, 0, 0, 0);
                         row += plane.stride;
                     }
-#pragma unroll 1  // unrolled, it spills
+#pragma unroll kUnrolled
                     for (int four = 0; four < kElements / 4; four++) {
 #pragma unroll
                         for (int q = 0; q < kQueries; q++) {
-                            const float4 of_query = load_floats(folded + q * folded_dims + at + 4 * four);
+                            const float4 of_query = load_floats(folded + q * shared.folded_dims + at + 4 * four);
 #pragma unroll
                             for (int r = 0; r < kInFlight; r++)
                                 sums[row_first + r][q] =
@@ -106,60 +119,95 @@ __device__ __forceinline__ void dots_of_warp(const Planes& planes, int dims, int
     for (int q = 0; q < kQueries; q++) dots[q] = sums[0][q];
 }
 
-// Rows [begin, end) against queries number numbers[0 .. count); writes the nearest of number i to out + parts[i] *
-// keep.
+// Fills `shared`. By all threads, with a barrier.
 template <int kQueries>
-__device__ void scan_block(const ScanArguments& arguments, int count, const int (&numbers)[kQueries],
-                           const int64_t (&parts)[kQueries], int64_t begin, int64_t end) {
-    const Planes& planes = arguments.planes;
-    const int folded_dims = folded_size(planes, 0, arguments.dims), keep = arguments.keep;
-    SharedMemory memory = SharedMemory::of_block();
-    ScanShared shared(memory, kQueries, keep, folded_dims);
-    const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
-    static_assert(kQueries <= kScanThreads / kWarp, "a warp makes the constant of one query");
-
-    shared.shortlists.clear();
+__device__ void fold_queries(const ScanArguments& arguments, const QueryTile<kQueries>& tile, const ScanShared& shared,
+                             const float* bounds = nullptr) {
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
 #pragma unroll
     for (int q = 0; q < kQueries; q++) {
-        const float* query = arguments.queries.rows + numbers[q] * arguments.queries.stride;
-        fold_query(planes, 0, arguments.dims, query, shared.folded + q * folded_dims);
+        const float* query = arguments.queries.rows + tile.numbers[q] * arguments.queries.stride;
+        fold_query(arguments.planes, 0, arguments.dims, query, shared.folded + q * shared.folded_dims);
         if (warp != q) continue;
-        const float constant = folded_constant(planes, 0, arguments.dims, query);
-        if (lane != 0) continue;
+        const float constant = folded_constant(arguments.planes, 0, arguments.dims, query);
+        if (threadIdx.x % kWarp != 0) continue;
         shared.constants[q] = constant;
-        shared.parts[q] = parts[q];
+        shared.numbers[q] = tile.numbers[q];
+        if (bounds != nullptr) shared.bounds[q] = bounds[tile.numbers[q]];
     }
     __syncthreads();
+}
 
+// Warp `warp` of `warps` takes its share of the groups; sink(q, valid, key, row, group) is called by whole warps.
+template <int kQueries, class Sink>
+__device__ void visit_rows(const ScanArguments& arguments, const ScanShared& shared, int queries,
+                           const RowGroups& rows, int warp, int warps, Sink sink) {
+    constexpr int kGroups = kWarp / kSharedRows;
+    const int lane = static_cast<int>(threadIdx.x % kWarp);
+    const int64_t groups = rows.count();
+    for (int64_t first = int64_t{warp} * kGroups; first < groups; first += int64_t{warps} * kGroups) {
+        const int64_t group = first + lane / kSharedRows, group_row = rows.begin + group * rows.spacing;
+        const int64_t row = group_row + lane % kSharedRows;
+        float dots[kQueries];
+        dots_of_warp(arguments, shared, group_row, rows.end - 1, dots);
+        const bool valid = row < rows.end;
+        const int64_t real = valid ? row : rows.end - 1;
+#pragma unroll
+        for (int q = 0; q < kQueries; q++) {
+            if (q >= queries) break;
+            sink(q, valid, key_of(arguments.by, dots[q] + shared.constants[q], real), real, group);
+        }
+    }
+}
+
+// What is within the bounds of rows, for `queries` queries. Bounds and numbers stay in shared memory: in registers they
+// would spill.
+template <int kQueries>
+__device__ void collect_rows(const ScanArguments& arguments, const ScanShared& shared, int queries,
+                             const RowGroups& rows, const Found& found) {
+    visit_rows<kQueries>(arguments, shared, queries, rows, static_cast<int>(threadIdx.x) / kWarp,
+                         static_cast<int>(blockDim.x) / kWarp,
+                         [&](int q, bool valid, float key, int64_t row, int64_t) {
+                             collect(found, shared.numbers[q], shared.bounds[q], valid, key,
+                                     static_cast<uint32_t>(row));
+                         });
+}
+
+// One query's rows [begin, end) into a shortlist, whatever there is; `shortlist` is cleared and what it holds counts.
+inline __device__ void shortlist_rows(const ScanArguments& arguments, const ScanShared& shared, Shortlists& shortlist,
+                                      int64_t begin, int64_t end) {
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
     for (int64_t first = begin; first < end; first += kScanThreads) {
         const int64_t of_warp = first + warp * kWarp, row = of_warp + lane;
         bool full = false;
         if (of_warp < end) {
-            float dots[kQueries];
-            dots_of_warp(planes, arguments.dims, of_warp, end - 1, shared.folded, folded_dims, dots);
+            float dots[1];
+            dots_of_warp(arguments, shared, of_warp + lane / kSharedRows * kSharedRows, end - 1, dots);
             const int64_t real = row < end ? row : end - 1;
-#pragma unroll
-            for (int q = 0; q < kQueries; q++) {
-                if (q >= count) break;
-                const float key = key_of(arguments.by, dots[q] + shared.constants[q], real);
-                full |= shared.shortlists.offer(q, row < end, candidate(key, static_cast<uint32_t>(real)));
-            }
+            const float key = key_of(arguments.by, dots[0] + shared.constants[0], real);
+            full = shortlist.offer(0, row < end, candidate(key, static_cast<uint32_t>(real)));
         }
-        shared.shortlists.make_room(full);
+        shortlist.make_room(full);
     }
-    shared.shortlists.finish();
-    for (int q = 0; q < count; q++)
-        for (int i = thread; i < keep; i += kScanThreads)
-            arguments.out[shared.parts[q] * keep + i] =
-                shared.shortlists.candidates[q * shared.shortlists.capacity + i];
+}
+
+// Writes the `keep` nearest. By all threads.
+inline __device__ void write_shortlist(Shortlists& shortlist, Candidate* out) {
+    shortlist.finish();
+    for (int i = static_cast<int>(threadIdx.x); i < shortlist.keep; i += static_cast<int>(blockDim.x))
+        out[i] = shortlist.candidates[i];
 }
 
 // Queries that a block takes together: several where there are, and where they leave room for two blocks to run at
 // once.
-inline int scan_tile(const Planes& planes, int dims, int keep, int queries) {
+inline int scan_tile(const Planes& planes, int dims, int queries) {
     constexpr std::size_t kRoomy = 48 << 10;
-    const std::size_t bytes = shared_size<ScanShared>(kScanTile, keep, folded_size(planes, 0, dims));
+    const std::size_t bytes = shared_size<ScanShared>(kScanTile, folded_size(planes, 0, dims));
     return queries > 1 && bytes <= kRoomy ? kScanTile : 1;
 }
+
+// Queries whose lists overflowed, by a scan that needs no bounds (exact_scan.cu).
+void scan_again(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
+                const Found& found, Candidate* out, cudaStream_t stream);
 
 }  // namespace adanns::cuda

@@ -1,7 +1,7 @@
 // The stages of a search on a GPU. All pointers are the device's; work is queued on `stream` and not waited for.
 //
-// A stage writes shortlists: candidates, nearest first, kNoCandidate behind the last. A workspace is memory that a
-// stage may use until its work on the stream is done; its size is given beside it. Arguments are checked by the caller.
+// A stage writes shortlists: candidates, nearest first, kNoCandidate behind the last. Workspace is memory that a stage
+// may use until its work on the stream is done. Arguments are checked by the caller.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,6 @@ namespace adanns::cuda {
 
 constexpr int kMaxKeep = 1024;     // candidates of a shortlist
 constexpr int kMaxStages = 8;      // of a rerank
-constexpr int kMaxSplits = 65535;  // CUDA's own bound of a grid
 
 struct Queries {
     const float* rows;
@@ -20,12 +19,36 @@ struct Queries {
     int count;
 };
 
-// Splits of the rows that keep all multiprocessors busy with `queries` queries.
-int splits_for(int64_t rows, int queries, int multiprocessors);
+// What scans found for each query, in any order, and the bounds by which they chose (found.cuh). Workspace.
+struct Found {
+    Candidate* candidates;  // (queries, capacity)
+    int32_t* counts;        // how many came, also those beyond the capacity
+    float* bounds;
+    uint32_t* minima;  // (queries, groups): bits of the smallest key of each group of a sample
+    int capacity, groups;
+};
 
-// The `keep` nearest of all rows at the first `dims` dims. workspace: (queries, splits, keep); out: (queries, keep).
+// Room for what is found of a shortlist of `keep`.
+int capacity_for(int keep);
+
+// Which rows bound the others: eight neighbouring ones every `spacing`. No groups: too few rows to need it.
+struct Sample {
+    int groups = 0;
+    int64_t spacing = 0;
+};
+Sample sample_for(int64_t rows, int keep);
+
+// The `keep` nearest of all rows at the first `dims` dims, by keys to rounding. found: of capacity_for and sample_for.
+// out: (queries, keep).
 void scan_all(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
-              int splits, Candidate* workspace, Candidate* out, cudaStream_t stream);
+              int multiprocessors, const Found& found, Candidate* out, cudaStream_t stream);
+
+// The same for many queries, of planes of float16 or int8, on tensor cores: queries are rounded to float16, so that
+// keys are near, and what is returned must be measured again. halves: halves_for(...) bytes.
+bool fits_tensor_cores(const Planes& planes, int dims);
+int64_t halves_for(const Planes& planes, int dims, int queries);
+void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
+                int multiprocessors, void* halves, const Found& found, Candidate* out, cudaStream_t stream);
 
 // Rows [offsets[l], offsets[l + 1]) are those of list l; probes: (queries, probes) lists, -1 for none.
 struct Lists {
@@ -35,20 +58,14 @@ struct Lists {
     int probe_count;
 };
 
-struct ListWorkspace {
-    Candidate* parts;  // (queries, probes, splits, keep)
-    int32_t* numbers;  // list_numbers(...) of them
-};
+// Numbers that ordering the visits of lists takes.
 inline int64_t list_numbers(int lists, int queries, int probes) {
     return 3 * int64_t{lists} + 2 + int64_t{queries} * probes;
 }
 
-// The `keep` nearest rows of the lists that each query probes; each list is cut into `splits`. out: (queries, keep).
+// The `keep` nearest rows of the lists that each query probes. numbers: list_numbers(...) of them. out: (queries, keep).
 void scan_lists(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int dims,
-                int keep, int splits, const ListWorkspace& workspace, Candidate* out, cudaStream_t stream);
-
-// The `keep` nearest of per_query candidates of each query. out: (queries, keep).
-void merge(const Candidate* candidates, int64_t per_query, int queries, int keep, Candidate* out, cudaStream_t stream);
+                int keep, int32_t* numbers, const Found& found, Candidate* out, cudaStream_t stream);
 
 // Codes of a prefix (core/index_view.h), interleaved for warps: [block of 32 rows][word][32 rows], each word four 8-bit
 // or eight 4-bit codes, the first lowest. Each list starts a new block. Codebooks as a saved index holds them: segment
@@ -68,9 +85,10 @@ struct TableCode {
 int most_segments(int bits, int keep);
 
 // As scan_lists, of the first `segments` of the codes of the probed lists; where there are no lists, one of all rows.
-// rotated: queries as segments see them. workspace: (queries, splits, keep).
+// rotated: queries as segments see them. found: of capacity_for, and table_groups(keep) groups.
+int table_groups(int keep);
 void scan_tables(const TableCode& code, const KeyTerms& by, const Queries& rotated, const Lists& lists, int segments,
-                 int keep, int splits, Candidate* workspace, Candidate* out, cudaStream_t stream);
+                 int keep, int splits, const Found& found, Candidate* out, cudaStream_t stream);
 
 // One stage of a rerank: the nearest `keep` so far are measured at `dims`.
 struct RerankStage {

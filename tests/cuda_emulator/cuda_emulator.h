@@ -242,7 +242,97 @@ struct __half {
     __half(__half_raw raw) { std::memcpy(&value, &raw.x, sizeof value); }
 };
 inline float __half2float(__half half) { return static_cast<float>(half.value); }
+inline unsigned short __half_as_ushort(__half half) {
+    unsigned short bits;
+    std::memcpy(&bits, &half.value, sizeof bits);
+    return bits;
+}
 inline __half __float2half_rn(float value) { return __half(static_cast<_Float16>(value)); }
+
+// --- wmma: 16 x 16 matrices of a warp, lane i holding elements 8 i to 8 i + 7 ----------------------------------------
+namespace nvcuda::wmma {
+
+struct matrix_a;
+struct matrix_b;
+struct accumulator;
+struct row_major;
+struct col_major;
+enum layout_t { mem_row_major, mem_col_major };
+
+constexpr int kSide = 16, kHeld = kSide * kSide / emulator::kWarp;
+
+template <class Use, int kRows, int kColumns, int kDepth, class T, class Layout = void>
+struct fragment {
+    static_assert(kRows == kSide && kColumns == kSide && kDepth == kSide);
+    static constexpr int num_elements = kHeld;
+    T x[kHeld];
+};
+
+template <class T>
+void must_be_a_matrix(const T* first, unsigned stride, EMULATOR_SITE) {
+    emulator::Engine::get().must_be_aligned(first, 32, {file, line});
+    emulator::Engine::get().must_be_aligned(reinterpret_cast<const void*>(stride * sizeof(T)), 16, {file, line});
+}
+
+// Where a lane's element i of a matrix is.
+inline std::size_t place(int i, unsigned stride, bool row_by_row) {
+    const int lane = static_cast<int>(threadIdx.x % emulator::kWarp), element = lane * kHeld + i;
+    const int row = element / kSide, column = element % kSide;
+    return static_cast<std::size_t>(row_by_row ? row : column) * stride +
+           static_cast<std::size_t>(row_by_row ? column : row);
+}
+
+template <class Use, class T, class Layout>
+void load_matrix_sync(fragment<Use, kSide, kSide, kSide, T, Layout>& to, const T* first, unsigned stride,
+                      EMULATOR_SITE) {
+    must_be_a_matrix(first, stride, file, line);
+    for (int i = 0; i < kHeld; i++) to.x[i] = first[place(i, stride, std::is_same_v<Layout, row_major>)];
+}
+
+template <class T>
+void store_matrix_sync(T* first, const fragment<accumulator, kSide, kSide, kSide, T>& from, unsigned stride,
+                       layout_t layout, EMULATOR_SITE) {
+    must_be_a_matrix(first, stride, file, line);
+    for (int i = 0; i < kHeld; i++) first[place(i, stride, layout == mem_row_major)] = from.x[i];
+}
+
+template <class Fragment, class T>
+void fill_fragment(Fragment& to, T value) {
+    for (int i = 0; i < kHeld; i++) to.x[i] = value;
+}
+
+struct Product {
+    const __half *a, *b;
+    const float* c;
+    float* d;
+};
+
+inline void multiply(emulator::Exchange* const* lanes) {
+    float a[kSide][kSide], b[kSide][kSide];
+    const auto of_lane = [&](int lane) { return reinterpret_cast<const Product*>(lanes[lane]->given); };
+    for (int i = 0; i < kSide * kSide; i++) {
+        a[i / kSide][i % kSide] = __half2float(of_lane(i / kHeld)->a[i % kHeld]);
+        b[i / kSide][i % kSide] = __half2float(of_lane(i / kHeld)->b[i % kHeld]);
+    }
+    for (int i = 0; i < kSide * kSide; i++) {
+        float sum = of_lane(i / kHeld)->c[i % kHeld];
+        for (int k = 0; k < kSide; k++) sum += a[i / kSide][k] * b[k][i % kSide];
+        of_lane(i / kHeld)->d[i % kHeld] = sum;
+    }
+}
+
+// b by its rows: a column-major fragment of B is loaded so that element (k, n) is held as row k, column n.
+template <class ALayout, class BLayout>
+void mma_sync(fragment<accumulator, kSide, kSide, kSide, float>& d,
+              const fragment<matrix_a, kSide, kSide, kSide, __half, ALayout>& a,
+              const fragment<matrix_b, kSide, kSide, kSide, __half, BLayout>& b,
+              const fragment<accumulator, kSide, kSide, kSide, float>& c, EMULATOR_SITE) {
+    const Product product{a.x, b.x, c.x, d.x};
+    emulator::exchange("mma_sync", multiply, emulator::kWholeWarp, reinterpret_cast<uint64_t>(&product), 0,
+                       {file, line});
+}
+
+}  // namespace nvcuda::wmma
 
 // --- launches -------------------------------------------------------------------------------------------------------
 using cudaStream_t = struct CUstream_st*;

@@ -1,0 +1,435 @@
+// Which rows of all are nearest, for many queries? Tiles of queries times tiles of rows on tensor cores; scores go from
+// them through a few hundred bytes of shared memory to a comparison with the query's bound.
+#include <algorithm>
+#include <cfloat>
+
+#include "cuda/scan.cuh"
+
+namespace adanns::cuda {
+namespace {
+
+namespace wmma = nvcuda::wmma;
+
+constexpr int kTileThreads = 256, kTileWarps = kTileThreads / kWarp;
+constexpr int kSide = 16;        // of a matrix that a warp multiplies at once
+constexpr int kChunk = 64;       // elements of queries and rows in shared memory at a time
+constexpr int kStride = kChunk + 8;      // halves; so that neighbouring rows lie in different banks
+constexpr int kScoreStride = kSide + 8;  // likewise, as the lanes of visit_tiles read them
+constexpr int kStages = 3;               // chunks on their way at once
+constexpr int kLaneScores = 8;           // of a matrix of 256
+constexpr int kLoadHalves = kLoadBytes / 2;
+
+// Queries as tensor cores take them: rows of `elements` halves, all stretches one after another, the largest element in [1, 2).
+struct HalfQueries {
+    __half* rows;
+    float *scales, *constants;  // dot = scale * product + constant
+    int elements;
+};
+
+// One block per query, those that fill up the last tile too.
+__global__ void __launch_bounds__(kTileThreads)
+    halve_queries(Planes planes, Queries queries, int dims, HalfQueries out) {
+    const int query = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+    const bool real = query < queries.count;
+    const float* row = queries.rows + (real ? query : 0) * queries.stride;
+    SharedMemory memory = SharedMemory::of_block();
+    auto* folded = memory.take<float>(static_cast<std::size_t>(out.elements));
+    auto* largest = memory.take<float>(kTileWarps);
+    fold_query(planes, 0, dims, row, folded);
+    __syncthreads();
+    float most = 0.0f;
+    for (int i = thread; i < out.elements; i += kTileThreads) most = fmaxf(most, fabsf(folded[i]));
+    for (int distance = kWarp / 2; distance > 0; distance /= 2)
+        most = fmaxf(most, __shfl_xor_sync(kWholeWarp, most, distance));
+    if (thread % kWarp == 0) largest[thread / kWarp] = most;
+    __syncthreads();
+    for (int warp = 0; warp < kTileWarps; warp++) most = fmaxf(most, largest[warp]);
+    // A power of two, so that scaling does not round.
+    const float scale = most >= FLT_MIN ? __uint_as_float(__float_as_uint(most) & 0x7f800000u) : 1.0f;
+    for (int i = thread; i < out.elements; i += kTileThreads)
+        out.rows[int64_t{query} * out.elements + i] = __float2half_rn(real ? folded[i] / scale : 0.0f);
+    const float constant = thread / kWarp == 0 ? folded_constant(planes, 0, dims, row) : 0.0f;
+    if (thread != 0) return;
+    out.scales[query] = scale;
+    out.constants[query] = constant;
+}
+
+// Rows [0, rows) of an index, or every step-th.
+struct TiledRows {
+    int64_t count, step;
+};
+
+// Up to kChunk neighbouring elements of a plane, and where they are in a query.
+struct Chunk {
+    int plane = 0, first = 0, elements = 0, in_query = 0;
+
+    // The first one, and the next. Planes without dims in the prefix come last.
+    __device__ explicit Chunk(const Planes& planes, int dims) { fit(planes, dims); }
+    __device__ void advance(const Planes& planes, int dims) {
+        in_query += elements;
+        first += elements;
+        if (first >= Stretch(planes.plane[plane], 0, dims).elements) plane++, first = 0;
+        fit(planes, dims);
+    }
+
+   private:
+    __device__ void fit(const Planes& planes, int dims) {
+        elements = 0;
+        if (plane >= planes.count) return;
+        const int left = Stretch(planes.plane[plane], 0, dims).elements - first;
+        elements = left < kChunk ? left : kChunk;
+    }
+};
+
+constexpr int kLargeTile = 128, kSmallTile = 16;  // queries
+
+template <int kQueries>
+struct TileShape {
+    static constexpr int kRows = kQueries == kLargeTile ? 64 : 128;  // as many as registers hold sums of
+    static constexpr int kQueryWarps = kQueries == kLargeTile ? 4 : 1, kRowWarps = kTileWarps / kQueryWarps;
+    static constexpr int kQueryMatrices = kQueries / kQueryWarps / kSide;  // of one warp
+    static constexpr int kRowMatrices = kRows / kRowWarps / kSide;
+};
+
+int rows_of_tile(int tile) { return tile == kLargeTile ? TileShape<kLargeTile>::kRows : TileShape<kSmallTile>::kRows; }
+
+// What a stage holds: a chunk of queries, and one of rows as they are stored, and their terms.
+struct TileShared {
+    __half *queries, *rows;  // (stages, tile, kStride)
+    float* terms;            // (stages, rows)
+    float *scores, *bounds, *scales, *constants;
+
+    __host__ __device__ TileShared(SharedMemory& memory, int tile, int tile_rows)
+        : queries(memory.take<__half>(static_cast<std::size_t>(kStages * tile * kStride))),
+          rows(memory.take<__half>(static_cast<std::size_t>(kStages * tile_rows * kStride))),
+          terms(memory.take<float>(static_cast<std::size_t>(kStages * tile_rows))),
+          scores(memory.take<float>(kTileWarps * kSide * kScoreStride)),
+          bounds(memory.take<float>(static_cast<std::size_t>(tile))),
+          scales(memory.take<float>(static_cast<std::size_t>(tile))),
+          constants(memory.take<float>(static_cast<std::size_t>(tile))) {}
+};
+
+__device__ __forceinline__ uint32_t two_halves(float low, float high) {
+    return static_cast<uint32_t>(__half_as_ushort(__float2half_rn(low))) |
+           static_cast<uint32_t>(__half_as_ushort(__float2half_rn(high))) << 16;
+}
+
+__device__ __forceinline__ uint4 halves_of(const uint4& codes, int half) {
+    const float4 a = Loaded<int8_t>::four(codes, 2 * half), b = Loaded<int8_t>::four(codes, 2 * half + 1);
+    return make_uint4(two_halves(a.x, a.y), two_halves(a.z, a.w), two_halves(b.x, b.y), two_halves(b.z, b.w));
+}
+
+// Starts copying a chunk, 16 bytes a thread and turn: from(row, element) is where they are, nullptr for zeros. A row of
+// the copy is kStride halves long, whatever T.
+template <class T, class From>
+__device__ __forceinline__ void copy_chunk(int rows, __half* to, From from) {
+    constexpr int kElements = kLoadBytes / static_cast<int>(sizeof(T)), kParts = kChunk / kElements;
+    for (int load = static_cast<int>(threadIdx.x); load < rows * kParts; load += kTileThreads) {
+        const int row = load / kParts, part = load % kParts;
+        __half* at = to + row * kStride + part * kLoadHalves;
+        if (const T* source = from(row, part * kElements); source != nullptr)
+            __pipeline_memcpy_async(at, source, kLoadBytes);
+        else
+            store16(at, make_uint4(0, 0, 0, 0));
+    }
+}
+
+// A tile of queries against tiles of rows, chunk by chunk, kStages chunks on their way.
+template <int kQueries>
+class Tiles {
+   public:
+    using Shape = TileShape<kQueries>;
+
+    __device__ Tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
+                     const TileShared& shared, int64_t begin, int64_t end)
+        : arguments_(arguments),
+          queries_(queries),
+          rows_(rows),
+          shared_(shared),
+          end_(end),
+          next_row_(begin),
+          next_(arguments.planes, arguments.dims) {
+        for (int stage = 0; stage < kStages - 1; stage++) start_next();
+    }
+
+    // Once all threads have come here, the halves of the next chunk's rows and queries, until the next call.
+    __device__ void take(const Chunk& chunk, const __half*& rows, const __half*& queries, const float*& terms) {
+        __pipeline_wait_prior(kStages - 2);
+        __syncthreads();
+        __half* own_rows = shared_.rows + taken_ * Shape::kRows * kStride;
+        rows = own_rows;
+        queries = shared_.queries + taken_ * kQueries * kStride;
+        terms = shared_.terms + taken_ * Shape::kRows;
+        start_next();  // into the stage that was taken before this one
+        taken_ = (taken_ + 1) % kStages;
+        if (arguments_.planes.plane[chunk.plane].type == ScalarType::int8) halve(own_rows);
+    }
+
+   private:
+    // Codes become halves where they are.
+    __device__ void halve(__half* rows) {
+        constexpr int kParts = kChunk / kLoadBytes, kLoads = Shape::kRows * kParts / kTileThreads;
+        const int thread = static_cast<int>(threadIdx.x);
+        uint4 codes[kLoads];
+#pragma unroll
+        for (int i = 0; i < kLoads; i++) {
+            const int load = i * kTileThreads + thread;
+            codes[i] = load16(rows + load / kParts * kStride + load % kParts * kLoadHalves);
+        }
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < kLoads; i++) {
+            const int load = i * kTileThreads + thread;
+            __half* at = rows + load / kParts * kStride + load % kParts * kLoadBytes;
+            store16(at, halves_of(codes[i], 0));
+            store16(at + kLoadHalves, halves_of(codes[i], 1));
+        }
+        __syncthreads();
+    }
+
+    __device__ void start_next() {
+        if (next_row_ < end_) {
+            const Plane& plane = arguments_.planes.plane[next_.plane];
+            __half* to = shared_.rows + started_ * Shape::kRows * kStride;
+            if (plane.type == ScalarType::float16)
+                copy_rows(static_cast<const __half*>(plane.rows), plane.stride, to);
+            else
+                copy_rows(static_cast<const int8_t*>(plane.rows), plane.stride, to);
+            copy_chunk<__half>(kQueries, shared_.queries + started_ * kQueries * kStride, [&](int query, int element) {
+                const int64_t number = static_cast<int64_t>(blockIdx.x) * kQueries + query;
+                return element < next_.elements ? queries_.rows + number * queries_.elements + next_.in_query + element
+                                                : nullptr;
+            });
+            copy_terms(shared_.terms + started_ * Shape::kRows);
+            next_.advance(arguments_.planes, arguments_.dims);
+            if (next_.elements == 0) {
+                next_ = Chunk(arguments_.planes, arguments_.dims);
+                next_row_ += Shape::kRows;
+            }
+        }
+        __pipeline_commit();
+        started_ = (started_ + 1) % kStages;
+    }
+
+    __device__ void copy_terms(float* to) const {
+        const int thread = static_cast<int>(threadIdx.x);
+        if (thread >= Shape::kRows) return;
+        const int64_t row = next_row_ + thread;
+        if (row < rows_.count && arguments_.by.terms != nullptr)
+            __pipeline_memcpy_async(to + thread, arguments_.by.terms + row * rows_.step, sizeof(float));
+        else
+            to[thread] = 0.0f;
+    }
+
+    template <class T>
+    __device__ void copy_rows(const T* elements, int64_t stride, __half* to) const {
+        copy_chunk<T>(Shape::kRows, to, [&](int in_tile, int element) -> const T* {
+            const int64_t row = next_row_ + in_tile;
+            if (row >= rows_.count || element >= next_.elements) return nullptr;
+            return elements + row * rows_.step * stride + next_.first + element;
+        });
+    }
+
+    const ScanArguments& arguments_;
+    const HalfQueries& queries_;
+    const TiledRows& rows_;
+    const TileShared& shared_;
+    int64_t end_, next_row_;
+    Chunk next_;
+    int started_ = 0, taken_ = 0;
+};
+
+// The block's tile of queries against rows [begin, end): sink(query of the tile, keys, first of their rows) takes the
+// keys of kLaneScores rows, four and, eight rows on, four more; infinity where there is no row.
+template <int kQueries, class Sink>
+__device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
+                            int64_t begin, int64_t end, const TileShared& shared, Sink sink) {
+    using Shape = TileShape<kQueries>;
+    const Planes& planes = arguments.planes;
+    const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
+    const int warp_query = warp % Shape::kQueryWarps * Shape::kQueryMatrices * kSide;
+    const int warp_row = warp / Shape::kQueryWarps * Shape::kRowMatrices * kSide;
+    float* scores = shared.scores + warp * kSide * kScoreStride;
+    Tiles<kQueries> tiles(arguments, queries, rows, shared, begin, end);
+
+    for (int64_t first = begin; first < end; first += Shape::kRows) {
+        wmma::fragment<wmma::accumulator, kSide, kSide, kSide, float> sums[Shape::kQueryMatrices][Shape::kRowMatrices];
+#pragma unroll
+        for (int a = 0; a < Shape::kQueryMatrices; a++)
+#pragma unroll
+            for (int b = 0; b < Shape::kRowMatrices; b++) wmma::fill_fragment(sums[a][b], 0.0f);
+        const float* terms = nullptr;
+        for (Chunk chunk(planes, arguments.dims); chunk.elements > 0; chunk.advance(planes, arguments.dims)) {
+            const __half *own_rows, *own_queries;
+            tiles.take(chunk, own_rows, own_queries, terms);
+#pragma unroll
+            for (int k = 0; k < kChunk; k += kSide) {
+                wmma::fragment<wmma::matrix_a, kSide, kSide, kSide, __half, wmma::row_major>
+                    of_queries[Shape::kQueryMatrices];
+                wmma::fragment<wmma::matrix_b, kSide, kSide, kSide, __half, wmma::col_major> of_rows;
+#pragma unroll
+                for (int a = 0; a < Shape::kQueryMatrices; a++)
+                    wmma::load_matrix_sync(of_queries[a], own_queries + (warp_query + a * kSide) * kStride + k,
+                                           kStride);
+#pragma unroll
+                for (int b = 0; b < Shape::kRowMatrices; b++) {
+                    wmma::load_matrix_sync(of_rows, own_rows + (warp_row + b * kSide) * kStride + k, kStride);
+#pragma unroll
+                    for (int a = 0; a < Shape::kQueryMatrices; a++)
+                        wmma::mma_sync(sums[a][b], of_queries[a], of_rows, sums[a][b]);
+                }
+            }
+        }
+        const int in_matrix = lane / 2, half = lane % 2 * 4;
+        const int64_t left = (end < rows.count ? end : rows.count) - first;
+#pragma unroll
+        for (int a = 0; a < Shape::kQueryMatrices; a++) {
+            const int query = warp_query + a * kSide + in_matrix;
+            const float scale = shared.scales[query], constant = shared.constants[query];
+#pragma unroll
+            for (int b = 0; b < Shape::kRowMatrices; b++) {
+                const int in_tile = warp_row + b * kSide + half;
+                wmma::store_matrix_sync(scores, sums[a][b], kScoreStride, wmma::mem_row_major);
+                __syncwarp();
+                float keys[kLaneScores];
+#pragma unroll
+                for (int i = 0; i < kLaneScores; i += 4) {
+                    const float4 dots = load_floats(scores + in_matrix * kScoreStride + half + 2 * i);
+                    const float4 of_rows = load_floats(terms + in_tile + 2 * i);
+                    const auto key = [&](float dot, float term, int j) {
+                        const float found = key_with(arguments.by.metric, dot * scale + constant, term);
+                        return in_tile + 2 * i + j < left ? found : INFINITY;
+                    };
+                    keys[i] = key(dots.x, of_rows.x, 0);
+                    keys[i + 1] = key(dots.y, of_rows.y, 1);
+                    keys[i + 2] = key(dots.z, of_rows.z, 2);
+                    keys[i + 3] = key(dots.w, of_rows.w, 3);
+                }
+                __syncwarp();  // before the next store
+                sink(query, keys, first + in_tile);
+            }
+        }
+    }
+    __pipeline_wait_prior(0);
+}
+
+__device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
+    float smallest = keys[0];
+#pragma unroll
+    for (int i = 1; i < kLaneScores; i++) smallest = fminf(smallest, keys[i]);
+    return smallest;
+}
+
+template <int kQueries>
+__device__ TileShared prepare_tile(const HalfQueries& queries, int count, const Found& found, SharedMemory& memory) {
+    const TileShared shared(memory, kQueries, TileShape<kQueries>::kRows);
+    for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += kTileThreads) {
+        const int query = static_cast<int>(blockIdx.x) * kQueries + i;
+        shared.bounds[i] = query < count ? found.bounds[query] : -INFINITY;  // nothing is within it
+        shared.scales[i] = queries.scales[query];
+        shared.constants[i] = queries.constants[query];
+    }
+    return shared;  // the first barrier of visit_tiles follows
+}
+
+template <int kQueries>
+__global__ void __launch_bounds__(kTileThreads, 2)
+    sample_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int64_t split_rows, Found found) {
+    SharedMemory memory = SharedMemory::of_block();
+    const int count = arguments.queries.count;
+    const TileShared shared = prepare_tile<kQueries>(queries, count, found, memory);
+    const int64_t begin = blockIdx.y * split_rows, end = begin + split_rows;
+    if (begin >= rows.count) return;
+    visit_tiles<kQueries>(arguments, queries, rows, begin, end < rows.count ? end : rows.count, shared,
+                          [&](int query, const float(&keys)[kLaneScores], int64_t first) {
+                              const int64_t number = static_cast<int64_t>(blockIdx.x) * kQueries + query;
+                              if (number >= count) return;
+                              // Four rows here, four there: two groups of a sixteenth.
+                              const int64_t slot = (first / kSide * 2 + first / 4 % 2) % found.groups;
+                              atomicMin(&found.minima[number * found.groups + slot], ordered_bits(smallest_of(keys)));
+                          });
+}
+
+template <int kQueries>
+__global__ void __launch_bounds__(kTileThreads, 2)
+    collect_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int64_t split_rows, Found found) {
+    SharedMemory memory = SharedMemory::of_block();
+    const TileShared shared = prepare_tile<kQueries>(queries, arguments.queries.count, found, memory);
+    const int64_t begin = blockIdx.y * split_rows, end = begin + split_rows;
+    if (begin >= rows.count) return;
+    visit_tiles<kQueries>(arguments, queries, rows, begin, end < rows.count ? end : rows.count, shared,
+                          [&](int query, const float(&keys)[kLaneScores], int64_t first) {
+                              const float bound = shared.bounds[query];
+                              const bool any = smallest_of(keys) <= bound;
+                              if (!__any_sync(kWholeWarp, any) || !any) return;
+                              const int64_t number = static_cast<int64_t>(blockIdx.x) * kQueries + query;
+                              int good = 0;
+#pragma unroll
+                              for (int i = 0; i < kLaneScores; i++) good += keys[i] <= bound;
+                              int at = atomicAdd(&found.counts[number], good);
+                              Candidate* list = found.candidates + number * found.capacity;
+#pragma unroll
+                              for (int i = 0; i < kLaneScores; i++) {
+                                  if (!(keys[i] <= bound)) continue;
+                                  const auto row = static_cast<uint32_t>(first + i + (i >= 4 ? 4 : 0));
+                                  if (at < found.capacity) list[at] = candidate(keys[i], row);
+                                  at++;
+                              }
+                          });
+}
+
+int tile_of(int queries) { return queries > kSmallTile ? kLargeTile : kSmallTile; }
+int padded_to_tile(int queries) { return (queries + tile_of(queries) - 1) / tile_of(queries) * tile_of(queries); }
+
+}  // namespace
+
+bool fits_tensor_cores(const Planes& planes, int dims) {
+    for (int i = 0; i < planes.count; i++) {
+        const Plane& plane = planes.plane[i];
+        if (Stretch(plane, 0, dims).elements > 0 && plane.type == ScalarType::float32) return false;
+    }
+    return true;
+}
+
+int64_t halves_for(const Planes& planes, int dims, int queries) {
+    return int64_t{padded_to_tile(queries)} * (folded_size(planes, 0, dims) * int64_t{sizeof(__half)} +
+                                               2 * int64_t{sizeof(float)});
+}
+
+void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
+                int multiprocessors, void* halves, const Found& found, Candidate* out, cudaStream_t stream) {
+    constexpr int64_t kBlocksEach = 4;
+    const int tile = tile_of(queries.count), padded = padded_to_tile(queries.count);
+    const int elements = folded_size(planes, 0, dims);
+    const ScanArguments arguments{planes, by, queries, dims, keep};
+    auto* half_rows = static_cast<__half*>(halves);
+    auto* scales = reinterpret_cast<float*>(half_rows + int64_t{padded} * elements);
+    const HalfQueries halved{half_rows, scales, scales + padded, elements};
+    SharedMemory memory = SharedMemory::none();
+    memory.take<float>(static_cast<std::size_t>(elements));
+    memory.take<float>(kTileWarps);
+    launch("halve_queries", halve_queries, dim3(static_cast<unsigned>(padded)), dim3(kTileThreads), memory.taken(),
+           stream, planes, queries, dims, halved);
+
+    const std::size_t bytes = shared_size<TileShared>(tile, rows_of_tile(tile));
+    const int64_t tiles = padded / tile;
+    const auto run = [&](const char* name, auto kernel, const TiledRows& tiled) {
+        const int64_t tile_rows = rows_of_tile(tile), row_tiles = (tiled.count + tile_rows - 1) / tile_rows;
+        const int64_t splits = std::min((kBlocksEach * multiprocessors + tiles - 1) / tiles, row_tiles);
+        const int64_t split_tiles = (row_tiles + splits - 1) / std::max<int64_t>(1, splits);
+        launch(name, kernel, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(std::max<int64_t>(1, splits))),
+               dim3(kTileThreads), bytes, stream, arguments, halved, tiled, split_tiles * tile_rows, found);
+    };
+    clear(found, queries.count, stream);
+    if (const Sample sample = sample_for(rows, keep); sample.groups > 0) {
+        const int64_t step = sample.spacing / kSharedRows;
+        run("sample_tiles", tile == kSmallTile ? sample_tiles<kSmallTile> : sample_tiles<kLargeTile>,
+            {(rows + step - 1) / step, step});
+        bound_by_minima(found, queries.count, keep, stream);
+    }
+    run("collect_tiles", tile == kSmallTile ? collect_tiles<kSmallTile> : collect_tiles<kLargeTile>, {rows, 1});
+    select_nearest(found, queries.count, keep, out, stream);
+    scan_again(planes, by, queries, rows, dims, keep, found, out, stream);
+}
+
+}  // namespace adanns::cuda
