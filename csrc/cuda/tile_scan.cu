@@ -61,25 +61,35 @@ struct TiledRows {
 
 // Up to kChunk neighbouring elements of a plane, and where they are in a query.
 struct Chunk {
-    int plane = 0, first = 0, elements = 0, in_query = 0;
-
-    // The first one, and the next. Planes without dims in the prefix come last.
-    __device__ explicit Chunk(const Planes& planes, int dims) { fit(planes, dims); }
-    __device__ void advance(const Planes& planes, int dims) {
-        in_query += elements;
-        first += elements;
-        if (first >= Stretch(planes.plane[plane], 0, dims).elements) plane++, first = 0;
-        fit(planes, dims);
-    }
-
-   private:
-    __device__ void fit(const Planes& planes, int dims) {
-        elements = 0;
-        if (plane >= planes.count) return;
-        const int left = Stretch(planes.plane[plane], 0, dims).elements - first;
-        elements = left < kChunk ? left : kChunk;
-    }
+    const unsigned char* rows;  // its first element in the first row
+    int64_t row_bytes;
+    int elements, in_query;
+    bool of_codes;  // int8, not float16
 };
+
+int chunks_of(const Planes& planes, int dims) {
+    int chunks = 0;
+    for (int i = 0; i < planes.count; i++)
+        chunks += (Stretch(planes.plane[i], 0, dims).elements + kChunk - 1) / kChunk;
+    return chunks;
+}
+
+// By one thread.
+__device__ void list_chunks(const Planes& planes, int dims, const TiledRows& rows, Chunk* chunks) {
+    int in_query = 0;
+    for (int i = 0; i < planes.count; i++) {
+        const Plane& plane = planes.plane[i];
+        const int elements = Stretch(plane, 0, dims).elements;
+        const bool of_codes = plane.type == ScalarType::int8;
+        const int64_t bytes = of_codes ? 1 : 2;
+        for (int first = 0; first < elements; first += kChunk) {
+            const int some = elements - first < kChunk ? elements - first : kChunk;
+            *chunks++ = {static_cast<const unsigned char*>(plane.rows) + first * bytes,
+                         plane.stride * bytes * rows.step, some, in_query + first, of_codes};
+        }
+        in_query += elements;
+    }
+}
 
 constexpr int kLargeTile = 128, kSmallTile = 16;  // queries
 
@@ -96,17 +106,19 @@ int rows_of_tile(int tile) { return tile == kLargeTile ? TileShape<kLargeTile>::
 // What a stage holds: a chunk of queries, and one of rows as they are stored, and their terms.
 struct TileShared {
     __half *queries, *rows;  // (stages, tile, kStride)
-    float* terms;            // (stages, rows)
+    float* terms;  // (stages, rows)
     float *scores, *bounds, *scales, *constants;
+    Chunk* chunks;
 
-    __host__ __device__ TileShared(SharedMemory& memory, int tile, int tile_rows)
+    __host__ __device__ TileShared(SharedMemory& memory, int tile, int tile_rows, int chunks)
         : queries(memory.take<__half>(static_cast<std::size_t>(kStages * tile * kStride))),
           rows(memory.take<__half>(static_cast<std::size_t>(kStages * tile_rows * kStride))),
           terms(memory.take<float>(static_cast<std::size_t>(kStages * tile_rows))),
           scores(memory.take<float>(kTileWarps * kSide * kScoreStride)),
           bounds(memory.take<float>(static_cast<std::size_t>(tile))),
           scales(memory.take<float>(static_cast<std::size_t>(tile))),
-          constants(memory.take<float>(static_cast<std::size_t>(tile))) {}
+          constants(memory.take<float>(static_cast<std::size_t>(tile))),
+          chunks(memory.take<Chunk>(static_cast<std::size_t>(chunks))) {}
 };
 
 __device__ __forceinline__ uint32_t two_halves(float low, float high) {
@@ -119,20 +131,16 @@ __device__ __forceinline__ uint4 halves_of(const uint4& codes, int half) {
     return make_uint4(two_halves(a.x, a.y), two_halves(a.z, a.w), two_halves(b.x, b.y), two_halves(b.z, b.w));
 }
 
-// Starts copying a chunk, 16 bytes a thread and turn: from(row, element) is where they are, nullptr for zeros. A row of
-// the copy is kStride halves long, whatever T.
-template <class T, class From>
-__device__ __forceinline__ void copy_chunk(int rows, __half* to, From from) {
-    constexpr int kElements = kLoadBytes / static_cast<int>(sizeof(T)), kParts = kChunk / kElements;
-    for (int load = static_cast<int>(threadIdx.x); load < rows * kParts; load += kTileThreads) {
-        const int row = load / kParts, part = load % kParts;
-        __half* at = to + row * kStride + part * kLoadHalves;
-        if (const T* source = from(row, part * kElements); source != nullptr)
-            __pipeline_memcpy_async(at, source, kLoadBytes);
-        else
-            store16(at, make_uint4(0, 0, 0, 0));
+// The split of the rows that a block takes: `count` rows from `begin` on.
+struct Split {
+    int64_t begin;
+    int count;
+
+    __device__ Split(const TiledRows& rows, int64_t split_rows) : begin(blockIdx.y * split_rows) {
+        const int64_t left = rows.count - begin;
+        count = static_cast<int>(left < split_rows ? left : split_rows);
     }
-}
+};
 
 // A tile of queries against tiles of rows, chunk by chunk, kStages chunks on their way.
 template <int kQueries>
@@ -140,34 +148,94 @@ class Tiles {
    public:
     using Shape = TileShape<kQueries>;
 
-    __device__ Tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
-                     const TileShared& shared, int64_t begin, int64_t end)
-        : arguments_(arguments),
-          queries_(queries),
-          rows_(rows),
-          shared_(shared),
-          end_(end),
-          next_row_(begin),
-          next_(arguments.planes, arguments.dims) {
+    __device__ Tiles(const HalfQueries& queries, const float* terms, const TiledRows& rows, int chunks,
+                     const TileShared& shared, const Split& split)
+        : queries_(queries), terms_(terms), rows_(rows), chunks_(chunks), shared_(shared), split_(split) {
         for (int stage = 0; stage < kStages - 1; stage++) start_next();
     }
 
-    // Once all threads have come here, the halves of the next chunk's rows and queries, until the next call.
-    __device__ void take(const Chunk& chunk, const __half*& rows, const __half*& queries, const float*& terms) {
+    // Once all threads have come here, the next chunk's stage, until the next call.
+    __device__ int take(int chunk) {
         __pipeline_wait_prior(kStages - 2);
         __syncthreads();
-        __half* own_rows = shared_.rows + taken_ * Shape::kRows * kStride;
-        rows = own_rows;
-        queries = shared_.queries + taken_ * kQueries * kStride;
-        terms = shared_.terms + taken_ * Shape::kRows;
+        const int stage = (stage_ + 1) % kStages;  // of which the copy began first
         start_next();  // into the stage that was taken before this one
-        taken_ = (taken_ + 1) % kStages;
-        if (arguments_.planes.plane[chunk.plane].type == ScalarType::int8) halve(own_rows);
+        if (shared_.chunks[chunk].of_codes) halve(rows_of(stage));
+        return stage;
     }
 
+    __device__ __half* rows_of(int stage) const { return shared_.rows + stage * Shape::kRows * kStride; }
+    // Of one chunk, queries stay where they are.
+    __device__ __half* queries_of(int stage) const {
+        return shared_.queries + (chunks_ == 1 ? 0 : stage) * kQueries * kStride;
+    }
+    __device__ float* terms_of(int stage) const { return shared_.terms + stage * Shape::kRows; }
+
    private:
+    __device__ void start_next() {
+        if (row_ < split_.count) {
+            const Chunk& chunk = shared_.chunks[chunk_];
+            if (chunk.of_codes)
+                copy_rows<1>(chunk);
+            else
+                copy_rows<2>(chunk);
+            if (chunks_ > 1 || row_ == 0) copy_queries(chunk);
+            copy_terms();
+            if (++chunk_ == chunks_) chunk_ = 0, row_ += Shape::kRows;
+        }
+        __pipeline_commit();
+        stage_ = (stage_ + 1) % kStages;
+    }
+
+    // 16 bytes a thread and turn. A row of the copy is kStride halves long, whatever its elements.
+    template <int kElementBytes>
+    __device__ __forceinline__ void copy_rows(const Chunk& chunk) const {
+        constexpr int kElements = kLoadBytes / kElementBytes, kParts = kChunk / kElements;
+        constexpr int kLoads = Shape::kRows * kParts / kTileThreads;
+        const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
+        const bool inside = part * kElements < chunk.elements;
+        const int first = row_ + thread / kParts;
+        const unsigned char* from = chunk.rows + (split_.begin + first) * chunk.row_bytes + part * kLoadBytes;
+        __half* to = rows_of(stage_) + thread / kParts * kStride + part * kLoadHalves;
+#pragma unroll
+        for (int i = 0; i < kLoads; i++) {
+            constexpr int kRows = kTileThreads / kParts;  // of one turn
+            if (inside && first + i * kRows < split_.count)
+                __pipeline_memcpy_async(to + i * kRows * kStride, from + i * kRows * chunk.row_bytes, kLoadBytes);
+            else
+                store16(to + i * kRows * kStride, make_uint4(0, 0, 0, 0));
+        }
+    }
+
+    __device__ __forceinline__ void copy_queries(const Chunk& chunk) const {
+        constexpr int kParts = kChunk / kLoadHalves, kRows = kTileThreads / kParts;  // of one turn
+        const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
+        const bool inside = part * kLoadHalves < chunk.elements;
+        const int64_t first = static_cast<int64_t>(blockIdx.x) * kQueries + thread / kParts;
+        const __half* from = queries_.rows + first * queries_.elements + chunk.in_query + part * kLoadHalves;
+        __half* to = queries_of(stage_) + thread / kParts * kStride + part * kLoadHalves;
+#pragma unroll
+        for (int row = 0; row < kQueries; row += kRows) {
+            if (row + thread / kParts >= kQueries) break;
+            if (inside)
+                __pipeline_memcpy_async(to + row * kStride, from + row * queries_.elements, kLoadBytes);
+            else
+                store16(to + row * kStride, make_uint4(0, 0, 0, 0));
+        }
+    }
+
+    __device__ __forceinline__ void copy_terms() const {
+        const int thread = static_cast<int>(threadIdx.x), row = row_ + thread;
+        if (chunk_ != chunks_ - 1 || thread >= Shape::kRows) return;  // keys are made with the last chunk
+        float* to = terms_of(stage_) + thread;
+        if (row < split_.count && terms_ != nullptr)
+            __pipeline_memcpy_async(to, terms_ + (split_.begin + row) * rows_.step, sizeof(float));
+        else
+            *to = 0.0f;
+    }
+
     // Codes become halves where they are.
-    __device__ void halve(__half* rows) {
+    __device__ void halve(__half* rows) const {
         constexpr int kParts = kChunk / kLoadBytes, kLoads = Shape::kRows * kParts / kTileThreads;
         const int thread = static_cast<int>(threadIdx.x);
         uint4 codes[kLoads];
@@ -187,81 +255,38 @@ class Tiles {
         __syncthreads();
     }
 
-    __device__ void start_next() {
-        if (next_row_ < end_) {
-            const Plane& plane = arguments_.planes.plane[next_.plane];
-            __half* to = shared_.rows + started_ * Shape::kRows * kStride;
-            if (plane.type == ScalarType::float16)
-                copy_rows(static_cast<const __half*>(plane.rows), plane.stride, to);
-            else
-                copy_rows(static_cast<const int8_t*>(plane.rows), plane.stride, to);
-            copy_chunk<__half>(kQueries, shared_.queries + started_ * kQueries * kStride, [&](int query, int element) {
-                const int64_t number = static_cast<int64_t>(blockIdx.x) * kQueries + query;
-                return element < next_.elements ? queries_.rows + number * queries_.elements + next_.in_query + element
-                                                : nullptr;
-            });
-            copy_terms(shared_.terms + started_ * Shape::kRows);
-            next_.advance(arguments_.planes, arguments_.dims);
-            if (next_.elements == 0) {
-                next_ = Chunk(arguments_.planes, arguments_.dims);
-                next_row_ += Shape::kRows;
-            }
-        }
-        __pipeline_commit();
-        started_ = (started_ + 1) % kStages;
-    }
-
-    __device__ void copy_terms(float* to) const {
-        const int thread = static_cast<int>(threadIdx.x);
-        if (thread >= Shape::kRows) return;
-        const int64_t row = next_row_ + thread;
-        if (row < rows_.count && arguments_.by.terms != nullptr)
-            __pipeline_memcpy_async(to + thread, arguments_.by.terms + row * rows_.step, sizeof(float));
-        else
-            to[thread] = 0.0f;
-    }
-
-    template <class T>
-    __device__ void copy_rows(const T* elements, int64_t stride, __half* to) const {
-        copy_chunk<T>(Shape::kRows, to, [&](int in_tile, int element) -> const T* {
-            const int64_t row = next_row_ + in_tile;
-            if (row >= rows_.count || element >= next_.elements) return nullptr;
-            return elements + row * rows_.step * stride + next_.first + element;
-        });
-    }
-
-    const ScanArguments& arguments_;
     const HalfQueries& queries_;
+    const float* terms_;
     const TiledRows& rows_;
+    const int chunks_;
     const TileShared& shared_;
-    int64_t end_, next_row_;
-    Chunk next_;
-    int started_ = 0, taken_ = 0;
+    const Split& split_;
+    int row_ = 0, chunk_ = 0, stage_ = 0;  // what is started next
 };
 
-// The block's tile of queries against rows [begin, end): sink(query of the tile, keys, first of their rows) takes the
+// The block's tile of queries against its split of the rows: sink(query of the tile, keys, first of their rows) takes the
 // keys of kLaneScores rows, four and, eight rows on, four more; infinity where there is no row.
 template <int kQueries, class Sink>
 __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
-                            int64_t begin, int64_t end, const TileShared& shared, Sink sink) {
+                            int chunks, const Split& split, const TileShared& shared, Sink sink) {
     using Shape = TileShape<kQueries>;
-    const Planes& planes = arguments.planes;
     const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
     const int warp_query = warp % Shape::kQueryWarps * Shape::kQueryMatrices * kSide;
     const int warp_row = warp / Shape::kQueryWarps * Shape::kRowMatrices * kSide;
     float* scores = shared.scores + warp * kSide * kScoreStride;
-    Tiles<kQueries> tiles(arguments, queries, rows, shared, begin, end);
+    Tiles<kQueries> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
 
-    for (int64_t first = begin; first < end; first += Shape::kRows) {
+    for (int first = 0; first < split.count; first += Shape::kRows) {
         wmma::fragment<wmma::accumulator, kSide, kSide, kSide, float> sums[Shape::kQueryMatrices][Shape::kRowMatrices];
 #pragma unroll
         for (int a = 0; a < Shape::kQueryMatrices; a++)
 #pragma unroll
             for (int b = 0; b < Shape::kRowMatrices; b++) wmma::fill_fragment(sums[a][b], 0.0f);
-        const float* terms = nullptr;
-        for (Chunk chunk(planes, arguments.dims); chunk.elements > 0; chunk.advance(planes, arguments.dims)) {
-            const __half *own_rows, *own_queries;
-            tiles.take(chunk, own_rows, own_queries, terms);
+        int stage = 0;
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            stage = tiles.take(chunk);
+            const __half* own_rows = tiles.rows_of(stage) + warp_row * kStride;
+            const __half* own_queries = tiles.queries_of(stage) + warp_query * kStride;
 #pragma unroll
             for (int k = 0; k < kChunk; k += kSide) {
                 wmma::fragment<wmma::matrix_a, kSide, kSide, kSide, __half, wmma::row_major>
@@ -269,11 +294,10 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
                 wmma::fragment<wmma::matrix_b, kSide, kSide, kSide, __half, wmma::col_major> of_rows;
 #pragma unroll
                 for (int a = 0; a < Shape::kQueryMatrices; a++)
-                    wmma::load_matrix_sync(of_queries[a], own_queries + (warp_query + a * kSide) * kStride + k,
-                                           kStride);
+                    wmma::load_matrix_sync(of_queries[a], own_queries + a * kSide * kStride + k, kStride);
 #pragma unroll
                 for (int b = 0; b < Shape::kRowMatrices; b++) {
-                    wmma::load_matrix_sync(of_rows, own_rows + (warp_row + b * kSide) * kStride + k, kStride);
+                    wmma::load_matrix_sync(of_rows, own_rows + b * kSide * kStride + k, kStride);
 #pragma unroll
                     for (int a = 0; a < Shape::kQueryMatrices; a++)
                         wmma::mma_sync(sums[a][b], of_queries[a], of_rows, sums[a][b]);
@@ -281,7 +305,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
             }
         }
         const int in_matrix = lane / 2, half = lane % 2 * 4;
-        const int64_t left = (end < rows.count ? end : rows.count) - first;
+        const float* terms = tiles.terms_of(stage);
 #pragma unroll
         for (int a = 0; a < Shape::kQueryMatrices; a++) {
             const int query = warp_query + a * kSide + in_matrix;
@@ -298,7 +322,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
                     const float4 of_rows = load_floats(terms + in_tile + 2 * i);
                     const auto key = [&](float dot, float term, int j) {
                         const float found = key_with(arguments.by.metric, dot * scale + constant, term);
-                        return in_tile + 2 * i + j < left ? found : INFINITY;
+                        return first + in_tile + 2 * i + j < split.count ? found : INFINITY;
                     };
                     keys[i] = key(dots.x, of_rows.x, 0);
                     keys[i + 1] = key(dots.y, of_rows.y, 1);
@@ -306,7 +330,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
                     keys[i + 3] = key(dots.w, of_rows.w, 3);
                 }
                 __syncwarp();  // before the next store
-                sink(query, keys, first + in_tile);
+                sink(query, keys, split.begin + first + in_tile);
             }
         }
     }
@@ -321,26 +345,30 @@ __device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
 }
 
 template <int kQueries>
-__device__ TileShared prepare_tile(const HalfQueries& queries, int count, const Found& found, SharedMemory& memory) {
-    const TileShared shared(memory, kQueries, TileShape<kQueries>::kRows);
+__device__ TileShared prepare_tile(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
+                                   int chunks, const Found& found) {
+    SharedMemory memory = SharedMemory::of_block();
+    const TileShared shared(memory, kQueries, TileShape<kQueries>::kRows, chunks);
+    if (threadIdx.x == 0) list_chunks(arguments.planes, arguments.dims, rows, shared.chunks);
     for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += kTileThreads) {
         const int query = static_cast<int>(blockIdx.x) * kQueries + i;
-        shared.bounds[i] = query < count ? found.bounds[query] : -INFINITY;  // nothing is within it
+        shared.bounds[i] = query < arguments.queries.count ? found.bounds[query] : -INFINITY;  // nothing is within it
         shared.scales[i] = queries.scales[query];
         shared.constants[i] = queries.constants[query];
     }
-    return shared;  // the first barrier of visit_tiles follows
+    __syncthreads();
+    return shared;
 }
 
 template <int kQueries>
 __global__ void __launch_bounds__(kTileThreads, 2)
-    sample_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int64_t split_rows, Found found) {
-    SharedMemory memory = SharedMemory::of_block();
+    sample_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int chunks, int64_t split_rows,
+                 Found found) {
+    const Split split(rows, split_rows);
+    if (split.count <= 0) return;
+    const TileShared shared = prepare_tile<kQueries>(arguments, queries, rows, chunks, found);
     const int count = arguments.queries.count;
-    const TileShared shared = prepare_tile<kQueries>(queries, count, found, memory);
-    const int64_t begin = blockIdx.y * split_rows, end = begin + split_rows;
-    if (begin >= rows.count) return;
-    visit_tiles<kQueries>(arguments, queries, rows, begin, end < rows.count ? end : rows.count, shared,
+    visit_tiles<kQueries>(arguments, queries, rows, chunks, split, shared,
                           [&](int query, const float(&keys)[kLaneScores], int64_t first) {
                               const int64_t number = static_cast<int64_t>(blockIdx.x) * kQueries + query;
                               if (number >= count) return;
@@ -352,12 +380,12 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 
 template <int kQueries>
 __global__ void __launch_bounds__(kTileThreads, 2)
-    collect_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int64_t split_rows, Found found) {
-    SharedMemory memory = SharedMemory::of_block();
-    const TileShared shared = prepare_tile<kQueries>(queries, arguments.queries.count, found, memory);
-    const int64_t begin = blockIdx.y * split_rows, end = begin + split_rows;
-    if (begin >= rows.count) return;
-    visit_tiles<kQueries>(arguments, queries, rows, begin, end < rows.count ? end : rows.count, shared,
+    collect_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int chunks, int64_t split_rows,
+                 Found found) {
+    const Split split(rows, split_rows);
+    if (split.count <= 0) return;
+    const TileShared shared = prepare_tile<kQueries>(arguments, queries, rows, chunks, found);
+    visit_tiles<kQueries>(arguments, queries, rows, chunks, split, shared,
                           [&](int query, const float(&keys)[kLaneScores], int64_t first) {
                               const float bound = shared.bounds[query];
                               const bool any = smallest_of(keys) <= bound;
@@ -400,7 +428,7 @@ void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries
                 int multiprocessors, void* halves, const Found& found, Candidate* out, cudaStream_t stream) {
     constexpr int64_t kBlocksEach = 4;
     const int tile = tile_of(queries.count), padded = padded_to_tile(queries.count);
-    const int elements = folded_size(planes, 0, dims);
+    const int elements = folded_size(planes, 0, dims), chunks = chunks_of(planes, dims);
     const ScanArguments arguments{planes, by, queries, dims, keep};
     auto* half_rows = static_cast<__half*>(halves);
     auto* scales = reinterpret_cast<float*>(half_rows + int64_t{padded} * elements);
@@ -411,14 +439,14 @@ void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries
     launch("halve_queries", halve_queries, dim3(static_cast<unsigned>(padded)), dim3(kTileThreads), memory.taken(),
            stream, planes, queries, dims, halved);
 
-    const std::size_t bytes = shared_size<TileShared>(tile, rows_of_tile(tile));
+    const std::size_t bytes = shared_size<TileShared>(tile, rows_of_tile(tile), chunks);
     const int64_t tiles = padded / tile;
     const auto run = [&](const char* name, auto kernel, const TiledRows& tiled) {
         const int64_t tile_rows = rows_of_tile(tile), row_tiles = (tiled.count + tile_rows - 1) / tile_rows;
         const int64_t splits = std::min((kBlocksEach * multiprocessors + tiles - 1) / tiles, row_tiles);
         const int64_t split_tiles = (row_tiles + splits - 1) / std::max<int64_t>(1, splits);
         launch(name, kernel, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(std::max<int64_t>(1, splits))),
-               dim3(kTileThreads), bytes, stream, arguments, halved, tiled, split_tiles * tile_rows, found);
+               dim3(kTileThreads), bytes, stream, arguments, halved, tiled, chunks, split_tiles * tile_rows, found);
     };
     clear(found, queries.count, stream);
     if (const Sample sample = sample_for(rows, keep); sample.groups > 0) {
