@@ -197,6 +197,8 @@ class Stored:
         """(distances, ids), each (queries, k). stages: (dims, keep, exact)."""
         distances = self.device.empty((len(queries), k), np.float32)
         nearest_ids = self.device.empty((len(queries), k), np.int64)
+        counts = self.device.empty((len(queries),), np.int32)
+        rescored = self.device.empty((len(queries), max(1, len(stages))), np.int32)
         self.module.rerank(
             self.planes,
             metric,
@@ -210,5 +212,12 @@ class Stored:
             k,
             self.device.address(distances),
             self.device.address(nearest_ids),
+            self.device.address(counts),
+            self.device.address(rescored),
         )
-        return self.device.read(distances), self.device.read(nearest_ids)
+        found = self.device.read(distances), self.device.read(nearest_ids)
+        np.testing.assert_array_equal(self.device.read(counts), np.isfinite(found[0]).sum(axis=1))
+        if stages:
+            kept = np.minimum((candidates != NO_CANDIDATE).sum(axis=1)[:, None], [keep for _, keep, _ in stages])
+            np.testing.assert_array_equal(self.device.read(rescored), np.minimum.accumulate(kept, axis=1))
+        return found

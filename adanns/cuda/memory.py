@@ -1,18 +1,19 @@
-"""Device memory as the search sees it: what cupy gives, and what the tests' emulator stands in for."""
+"""Device memory as a search sees it: what cupy gives, and what the tests' emulator stands in for."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-Array = Any  # a device array: cupy's, or numpy's in the emulator
+Array: TypeAlias = Any
+"""A device array: cupy's, or numpy's in the emulator."""
 
 
 class Memory(Protocol):
-    """Arrays of one device."""
+    """Arrays of one device. Work is queued on `stream`."""
 
     def put(self, array: NDArray[Any]) -> Array:
         """A copy of a host array on the device."""
@@ -20,6 +21,10 @@ class Memory(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised array."""
+        ...
+
+    def multiply(self, rows: Array, matrix: Array) -> Array:
+        """rows @ matrix.T, float32."""
         ...
 
     def address(self, array: Array) -> int:
@@ -30,9 +35,20 @@ class Memory(Protocol):
         """A copy on the host, once the stream's work is done."""
         ...
 
+    def stream(self) -> int:
+        """The address of the stream that work is queued on; 0 is the default one."""
+        ...
+
+    def free_bytes(self) -> int:
+        """What can still be put."""
+        ...
+
 
 class CupyMemory:
-    """The current device of cupy; copies and kernels are queued on its current stream."""
+    """The current device of cupy; copies and kernels are queued on its current stream.
+
+    Arrays come from cupy's pool, so that a search allocates nothing anew once one like it has run.
+    """
 
     def __init__(self) -> None:
         self.cupy = importlib.import_module("cupy")
@@ -45,6 +61,10 @@ class CupyMemory:
         """An uninitialised array."""
         return self.cupy.empty(shape, np.dtype(dtype))
 
+    def multiply(self, rows: Array, matrix: Array) -> Array:
+        """rows @ matrix.T, float32."""
+        return self.cupy.matmul(rows, matrix.T)
+
     def address(self, array: Array) -> int:
         """Where an array's first element is."""
         return int(array.data.ptr)
@@ -53,3 +73,12 @@ class CupyMemory:
         """A copy on the host, once the stream's work is done."""
         copied: NDArray[Any] = self.cupy.asnumpy(array)
         return copied
+
+    def stream(self) -> int:
+        """The address of cupy's current stream."""
+        return int(self.cupy.cuda.get_current_stream().ptr)
+
+    def free_bytes(self) -> int:
+        """What the device and cupy's pool have left."""
+        free, _ = self.cupy.cuda.runtime.memGetInfo()
+        return int(free) + int(self.cupy.get_default_memory_pool().free_bytes())

@@ -44,8 +44,8 @@ Metric metric_of(const std::string& name) {
 using PlaneTuple = std::tuple<std::string, Address, int64_t, int, int, Address, Address>;
 
 Planes make_planes(const std::vector<PlaneTuple>& given) {
-    if (given.empty() || given.size() > kMaxPlanes)
-        throw std::invalid_argument(std::to_string(given.size()) + " planes; a search takes 1 to " +
+    if (given.size() > kMaxPlanes)
+        throw std::invalid_argument(std::to_string(given.size()) + " planes; a search takes up to " +
                                     std::to_string(kMaxPlanes));
     Planes planes{};
     for (const auto& [type, rows, stride, first_dim, dims, scales, offsets] : given) {
@@ -155,6 +155,13 @@ PYBIND11_MODULE(_cuda, module) {
         py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 
     module.def(
+        "name_lists",
+        [](Address nearest, int64_t count, Address probes, Address stream) {
+            name_lists(pointer<const Candidate>(nearest), count, pointer<int32_t>(probes), stream_of(stream));
+        },
+        py::arg("nearest"), py::arg("count"), py::arg("probes"), py::arg("stream") = 0,
+        py::call_guard<py::gil_scoped_release>());
+    module.def(
         "scan_lists",
         [](const Planes& planes, const std::string& metric, Address terms,
            const std::tuple<Address, int64_t, int>& queries, Address offsets, int lists, Address probes,
@@ -210,7 +217,8 @@ PYBIND11_MODULE(_cuda, module) {
         "rerank",
         [](const Planes& planes, const std::string& metric, int scan_dims, Address scan_terms,
            const std::vector<StageTuple>& stages, const std::tuple<Address, int64_t, int>& queries, Address shortlists,
-           int shortlisted, Address ids, int k, Address distances, Address nearest_ids, Address stream) {
+           int shortlisted, Address ids, int k, Address distances, Address nearest_ids, Address counts, Address rescored,
+           Address stream) {
             check_keep(shortlisted);
             if (stages.size() > kMaxStages)
                 throw std::invalid_argument(std::to_string(stages.size()) +
@@ -220,10 +228,12 @@ PYBIND11_MODULE(_cuda, module) {
             for (const auto& [dims, keep, exact, terms] : stages)
                 plan.stages[plan.stage_count++] = {dims, keep, exact, pointer<const float>(terms)};
             rerank(planes, plan, queries_of(queries), pointer<const Candidate>(shortlists), shortlisted,
-                   pointer<const int64_t>(ids), k, pointer<float>(distances), pointer<int64_t>(nearest_ids),
+                   pointer<const int64_t>(ids), k,
+                   {pointer<float>(distances), pointer<int64_t>(nearest_ids), pointer<int32_t>(counts),
+                    pointer<int32_t>(rescored)},
                    stream_of(stream));
         },
         py::arg("planes"), py::arg("metric"), py::arg("scan_dims"), py::arg("scan_terms"), py::arg("stages"),
         py::arg("queries"), py::arg("shortlists"), py::arg("shortlisted"), py::arg("ids"), py::arg("k"),
-        py::arg("distances"), py::arg("nearest_ids"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+        py::arg("distances"), py::arg("nearest_ids"), py::arg("counts"), py::arg("rescored"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 }

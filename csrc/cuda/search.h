@@ -58,6 +58,9 @@ struct Lists {
     int probe_count;
 };
 
+// Shortlists of centroids as probes; -1 behind the last.
+void name_lists(const Candidate* nearest, int64_t count, int32_t* probes, cudaStream_t stream);
+
 // Numbers that ordering the visits of lists takes.
 inline int64_t list_numbers(int lists, int queries, int probes) {
     return 3 * int64_t{lists} + 2 + int64_t{queries} * probes;
@@ -105,9 +108,17 @@ struct RerankPlan {
     int stage_count;
 };
 
+// What a search ends with.
+struct Nearest {
+    float* distances;   // (queries, k)
+    int64_t* ids;       // (queries, k)
+    int32_t* counts;    // per query, how many are real
+    int32_t* rescored;  // (queries, stages): candidates that each stage measured
+};
+
 // Reranks shortlists (queries, shortlisted) and writes the `k` nearest: distances ascend, equal ones by id; +inf and -1
 // where there are fewer. Each stage adds its own band of dims to what is known.
 void rerank(const Planes& planes, const RerankPlan& plan, const Queries& queries, const Candidate* shortlists,
-            int shortlisted, const int64_t* ids, int k, float* distances, int64_t* nearest_ids, cudaStream_t stream);
+            int shortlisted, const int64_t* ids, int k, const Nearest& nearest, cudaStream_t stream);
 
 }  // namespace adanns::cuda

@@ -102,12 +102,12 @@ class Device:
         self.arrays: list[NDArray[Any]] = []
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Lend an array that kernels may only read."""
-        return self._give(array, writable=False, initialised=True)
+        """A copy that kernels may only read."""
+        return self._give(np.array(array, order="C"), writable=False, initialised=True)
 
     def lend(self, array: NDArray[Any]) -> int:
-        """Where an array is that kernels may only read."""
-        return self.address(self.put(array))
+        """Where an array is that kernels may only read: itself, not a copy."""
+        return self.address(self._give(array, writable=False, initialised=True))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Memory that kernels must write before they read it."""
@@ -116,6 +116,17 @@ class Device:
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         return self._give(np.zeros(shape, dtype), writable=True, initialised=True)
+
+    def multiply(self, rows: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
+        return self.put(np.ascontiguousarray(rows @ matrix.T))
+
+    @staticmethod
+    def stream() -> int:
+        return 0
+
+    @staticmethod
+    def free_bytes() -> int:
+        return 1 << 40
 
     @staticmethod
     def address(array: NDArray[Any]) -> int:
