@@ -13,6 +13,7 @@ from adanns.errors import (
     IncompatibleVersionError,
     IndexLockedError,
     NotBuiltError,
+    UnknownIdError,
 )
 from adanns.indexes import (
     CompactIndex,
@@ -47,6 +48,7 @@ __all__ = [
     "OPQIndex",
     "SearchResult",
     "StageStats",
+    "UnknownIdError",
     "adaptive_classification",
     "datasets",
     "default_ladder",
