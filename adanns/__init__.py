@@ -25,8 +25,10 @@ from adanns.indexes import (
     OPQIndex,
     load,
 )
+from adanns.indexes.filters import Filter
+from adanns.indexes.health import Health
 from adanns.ladder import default_ladder
-from adanns.results import SearchResult, StageStats
+from adanns.results import RangeResult, SearchResult, StageStats
 from adanns.training.kmeans import Clusters, train_kmeans
 
 __version__ = "0.1.0"
@@ -38,7 +40,9 @@ __all__ = [
     "Diagnosis",
     "DuplicateIdError",
     "ExactIndex",
+    "Filter",
     "FunnelIndex",
+    "Health",
     "IVFIndex",
     "IVFOPQIndex",
     "IncompatibleVersionError",
@@ -46,6 +50,7 @@ __all__ = [
     "IndexLockedError",
     "NotBuiltError",
     "OPQIndex",
+    "RangeResult",
     "SearchResult",
     "StageStats",
     "UnknownIdError",

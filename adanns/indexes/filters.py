@@ -99,7 +99,7 @@ def _mask_maker(allowed: Any) -> Callable[[Built], Mask]:
             return np.asarray(inside & mask[np.where(inside, ids, 0)] if len(mask) else inside, np.bool_)
 
         return by_bool
-    ids = checked_id_set(allowed, "filter")
+    ids = checked_id_set(allowed, "allowed ids")
 
     def by_id(built: Built) -> Mask:
         rows = built.rows_of(ids)
