@@ -13,6 +13,7 @@ from adanns.errors import (
     IncompatibleVersionError,
     IndexLockedError,
     NotBuiltError,
+    UnknownIdError,
 )
 from adanns.indexes import (
     CompactIndex,
@@ -24,8 +25,10 @@ from adanns.indexes import (
     OPQIndex,
     load,
 )
+from adanns.indexes.filters import Filter
+from adanns.indexes.health import Health
 from adanns.ladder import default_ladder
-from adanns.results import SearchResult, StageStats
+from adanns.results import RangeResult, SearchResult, StageStats
 from adanns.training.kmeans import Clusters, train_kmeans
 
 __version__ = "0.1.0"
@@ -37,7 +40,9 @@ __all__ = [
     "Diagnosis",
     "DuplicateIdError",
     "ExactIndex",
+    "Filter",
     "FunnelIndex",
+    "Health",
     "IVFIndex",
     "IVFOPQIndex",
     "IncompatibleVersionError",
@@ -45,8 +50,10 @@ __all__ = [
     "IndexLockedError",
     "NotBuiltError",
     "OPQIndex",
+    "RangeResult",
     "SearchResult",
     "StageStats",
+    "UnknownIdError",
     "adaptive_classification",
     "datasets",
     "default_ladder",

@@ -37,7 +37,7 @@ def load(folder: str | Path, mmap: bool = False, *, verify: bool = False) -> Ind
     for index_class in INDEX_CLASSES:
         if index_class.kind == stored.kind:
             try:
-                return index_class.restore(stored.parameters, stored.arrays, place, stored.file)
+                return index_class.restore(stored, place)
             except (ValueError, KeyError, TypeError) as error:
                 raise CorruptIndexError(
                     f"{folder} does not hold a {stored.kind} index as its manifest says: {error}"
