@@ -31,6 +31,7 @@ class Stage(NamedTuple):
 class Results:
     """Device arrays of one batch: see SearchResult. rescored: (queries, stages). probes: lists, -1 for none."""
 
+    plan: Sequence[Stage]
     distances: Array
     ids: Array
     counts: Array
@@ -127,7 +128,7 @@ class Engine:
     def _route(self, queries: Array, probes: int, dims: int) -> Array:
         """int32 (queries, probes): the nearest lists."""
         lists = self.stored.lists
-        assert lists is not None  # noqa: S101 - the caller asked
+        assert lists is not None
         most = self._module.MAX_KEEP
         if probes > most:
             raise ValueError(f"probes={probes}; a GPU routes to up to {most} lists, or to all {lists.count}")
@@ -147,9 +148,7 @@ class Engine:
         shared = (planes, self.stored.metric, self._at(terms), self._tuple(queries), rows, dims, keep)
         if tiles:
             halves = memory.empty((module.halves_for(planes, dims, len(queries)),), np.uint8)
-            module.scan_tiles(
-                *shared, self._multiprocessors, self._at(halves), found, self._at(out), memory.stream()
-            )
+            module.scan_tiles(*shared, self._multiprocessors, self._at(halves), found, self._at(out), memory.stream())
         else:
             module.scan_all(*shared, self._multiprocessors, found, self._at(out), memory.stream())
         del workspace  # the stream's work on it comes before whatever takes this memory next
@@ -157,7 +156,7 @@ class Engine:
 
     def _scan_lists(self, queries: Array, scan: Scan, dims: int, keep: int, probed: Array) -> Array:
         lists, memory = self.stored.lists, self._memory
-        assert lists is not None  # noqa: S101 - the caller routed
+        assert lists is not None
         planes, terms = self._scanned(scan, dims)
         out = memory.empty((len(queries), keep), np.uint64)
         probes = probed.shape[1]
@@ -232,6 +231,7 @@ class Engine:
         stored, memory = self.stored, self._memory
         count = len(queries)
         results = Results(
+            plan,
             memory.empty((count, k), np.float32),
             memory.empty((count, k), np.int64),
             memory.empty((count,), np.int32),
@@ -241,15 +241,13 @@ class Engine:
         terms: Terms = stored.terms
         if scan == "tables" and not stored.has_planes and stored.tables is not None:
             terms = stored.tables.terms
-        # Codes alone are measured at the dims that they were scanned at, which the kernel takes from the query.
-        measured, width = (queries, queries.shape[1])
         self._module.rerank(
             stored.planes,
             stored.metric,
             scan_dims,
             self._at(terms.at(scan_dims)),
             [(stage.dims, stage.keep, stage.exact, self._at(stored.terms.at(stage.dims))) for stage in plan],
-            (self._at(measured), width, count),
+            self._tuple(queries),
             self._at(shortlists),
             keep,
             self._at(stored.ids),
@@ -281,8 +279,8 @@ class Engine:
 
 
 def planned(stages: Sequence[tuple[int, int]], scan_dims: int, *, exact: bool, at_once: bool) -> list[Stage]:
-    """Where what a rounded scan measured is measured anew: in the first stage, or, of an int8 code (not at_once), in the
-    last one or at the scan's own dims, since it is good enough to choose by until then.
+    """Where what a rounded scan measured is measured anew: in the first stage, or, of an int8 code (not at_once), in
+    the last one or at the scan's own dims, since it is good enough to choose by until then.
     """
     plan = []
     for number, (dims, keep) in enumerate(stages):

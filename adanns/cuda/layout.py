@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns.arrays import CHUNK_ROWS, Arrays
-from adanns.planes import PADDED, padded
+from adanns.planes import padded
 
 BLOCK_ROWS = 16  # of the CPU's blocks; each list starts a new one
 WARP = 32  # rows that table codes are interleaved for; each list starts a new warp of them
@@ -16,7 +16,7 @@ WORD_BYTES = 4
 
 
 def code_rows(blocks: NDArray[np.uint8], list_offsets: NDArray[np.int64]) -> NDArray[np.int8]:
-    """int8 codes, row-major and padded to 16 dims, from blocks [block][group of 4 dims][16 rows][4 dims] of code + 128."""
+    """int8 codes, row-major and padded to 16 dims; blocks: [block][group of 4 dims][16 rows][4 dims], code + 128."""
     groups = blocks.shape[1] // (4 * BLOCK_ROWS)
     source = stored_at(list_offsets, BLOCK_ROWS)
     rows = np.zeros((len(source), padded(4 * groups)), np.int8)
@@ -48,9 +48,7 @@ class TableWords:
     codes: NDArray[np.uint8]
 
 
-def table_words(
-    blocks: NDArray[np.uint8], bits: int, segments: int, list_offsets: NDArray[np.int64]
-) -> TableWords:
+def table_words(blocks: NDArray[np.uint8], bits: int, segments: int, list_offsets: NDArray[np.int64]) -> TableWords:
     """Table codes interleaved for warps, from blocks [block][byte][16 rows]."""
     source, target = stored_at(list_offsets, BLOCK_ROWS), stored_at(list_offsets, WARP)
     row_bytes = blocks.shape[1]
@@ -95,6 +93,3 @@ def decoded_terms(
     terms = np.where(terms > 0, 1 / np.sqrt(np.where(terms > 0, terms, 1)), 0).astype(np.float32)
     terms[:, arrays.get("zero_rows", np.empty(0, np.int64))] = 0
     return terms
-
-
-__all__ = ["BLOCK_ROWS", "PADDED", "TableWords", "WARP", "block_offsets", "code_rows", "decoded_terms", "table_words"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -21,6 +24,22 @@ class Memory(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised array."""
+        ...
+
+    def adopt(self, array: Any) -> Array:
+        """Another library's array on the device, where it is."""
+        ...
+
+    def contiguous(self, array: Array) -> Array:
+        """float32, rows one after another."""
+        ...
+
+    def join(self, arrays: list[Array]) -> Array:
+        """One array of the rows of all."""
+        ...
+
+    def stream_of(self, array: Any) -> AbstractContextManager[Any]:
+        """Queue work where whoever made `array` queues theirs."""
         ...
 
     def multiply(self, rows: Array, matrix: Array) -> Array:
@@ -60,6 +79,28 @@ class CupyMemory:
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised array."""
         return self.cupy.empty(shape, np.dtype(dtype))
+
+    def adopt(self, array: Any) -> Array:
+        """Another library's array on the device, where it is."""
+        return self.cupy.asarray(array.detach() if hasattr(array, "detach") else array)
+
+    def contiguous(self, array: Array) -> Array:
+        """float32, rows one after another."""
+        return self.cupy.ascontiguousarray(array, np.float32)
+
+    def join(self, arrays: list[Array]) -> Array:
+        """One array of the rows of all."""
+        return arrays[0] if len(arrays) == 1 else self.cupy.concatenate(arrays)
+
+    def stream_of(self, array: Any) -> AbstractContextManager[Any]:
+        """torch's current stream for its tensors on the device; else cupy's, as it is."""
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(array, torch.Tensor) or not array.is_cuda:
+            return contextlib.nullcontext()
+        stream: AbstractContextManager[Any] = self.cupy.cuda.ExternalStream(
+            torch.cuda.current_stream(array.device).cuda_stream
+        )
+        return stream
 
     def multiply(self, rows: Array, matrix: Array) -> Array:
         """rows @ matrix.T, float32."""

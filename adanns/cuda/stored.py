@@ -75,7 +75,7 @@ class Stored:
         self._kept: list[Array] = []
         self.rows = len(arrays["ids"])
         self.ids = self._put(arrays["ids"])
-        self.ladder = ladder
+        self.ladder, self.dims = ladder, ladder[-1]
         terms = arrays.get("terms")
         self.terms = Terms(ladder, None if terms is None else self._put(terms))
         self.planes = module.Planes([self._plane(band, i, arrays) for i, band in enumerate(bands)])

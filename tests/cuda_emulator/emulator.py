@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,20 @@ class Device:
 
     def multiply(self, rows: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
         return self.put(np.ascontiguousarray(rows @ matrix.T))
+
+    def adopt(self, array: Any) -> NDArray[Any]:
+        return self.put(np.asarray(array.values))
+
+    def contiguous(self, array: NDArray[Any]) -> NDArray[Any]:
+        return self.put(np.ascontiguousarray(array, np.float32))
+
+    @staticmethod
+    def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(arrays)
+
+    @staticmethod
+    def stream_of(array: Any) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @staticmethod
     def stream() -> int:
