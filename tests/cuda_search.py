@@ -128,7 +128,8 @@ class Stored:
             padded = np.full((len(rows), -(-dims // 16) * 16), 7, DTYPES[kind])
             padded[:, :dims] = part
             scale_address, offset_address = (device.lend(each) for each in (scales, offsets))
-            tuples.append((kind, device.lend(padded), padded.shape[1], first, dims, scale_address, offset_address))
+            plane = (kind, device.lend(padded), padded.shape[1], first, dims, scale_address, offset_address, 4.0)
+            tuples.append(plane)
             first = end
         return cls(module, device, values, module.Planes(tuples))
 

@@ -42,6 +42,10 @@ class Memory(Protocol):
         """Queue work where whoever made `array` queues theirs."""
         ...
 
+    def largest(self, array: Array) -> float:
+        """The largest absolute value of all."""
+        ...
+
     def multiply(self, rows: Array, matrix: Array) -> Array:
         """rows @ matrix.T, float32."""
         ...
@@ -97,10 +101,17 @@ class CupyMemory:
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(array, torch.Tensor) or not array.is_cuda:
             return contextlib.nullcontext()
-        stream: AbstractContextManager[Any] = self.cupy.cuda.ExternalStream(
-            torch.cuda.current_stream(array.device).cuda_stream
-        )
+        current, streams = torch.cuda.current_stream(array.device), self.cupy.cuda
+        stream: AbstractContextManager[Any]
+        if hasattr(streams.Stream, "from_external"):  # cupy 14; ExternalStream is deprecated there
+            stream = streams.Stream.from_external(current)
+        else:
+            stream = streams.ExternalStream(current.cuda_stream)
         return stream
+
+    def largest(self, array: Array) -> float:
+        """The largest absolute value of all."""
+        return max(float(array.max()), -float(array.min()))
 
     def multiply(self, rows: Array, matrix: Array) -> Array:
         """rows @ matrix.T, float32."""

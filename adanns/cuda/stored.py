@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from adanns.arrays import Arrays
 from adanns.cuda.layout import WARP, block_offsets, code_rows, decoded_terms, table_words
 from adanns.cuda.memory import Array, Memory
 from adanns.ladder import Band
+
+
+PlaneTuple: TypeAlias = tuple[str, int, int, int, int, int, int, float]
+"""Number type, address, elements from row to row, first dim, dims, addresses of scales and offsets, half scale."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,14 @@ class Stored:
     def _address(self, array: NDArray[Any] | None) -> int:
         return 0 if array is None else self.memory.address(self._put(array))
 
-    def _plane(self, band: Band, number: int, arrays: Arrays) -> tuple[str, int, int, int, int, int, int]:
+    def _plane(self, band: Band, number: int, arrays: Arrays) -> PlaneTuple:
         name = f"plane_{number}"
         plane = arrays[name]
         scales, offsets = (self._address(arrays.get(f"{name}_{part}")) for part in ("scales", "offsets"))
-        return (str(plane.dtype), self._address(plane), plane.shape[1], band.first_dim, band.dims, scales, offsets)
+        stored = self._put(plane)
+        half_scale = half_scale_of(self.memory.largest(stored)) if plane.dtype == np.float32 else 0.0
+        address = self.memory.address(stored)
+        return (str(plane.dtype), address, plane.shape[1], band.first_dim, band.dims, scales, offsets, half_scale)
 
     def _code(
         self,
@@ -109,7 +116,7 @@ class Stored:
         rows = code_rows(arrays[f"{name}_blocks"], list_offsets)
         scales, offsets = arrays[f"{name}_scales"], arrays[f"{name}_offsets"]
         dims, count = len(scales), len(rows)
-        plane = ("int8", self._address(rows), rows.shape[1], 0, dims, self._address(scales), self._address(offsets))
+        plane = ("int8", self._address(rows), rows.shape[1], 0, dims, self._address(scales), self._address(offsets), 0.0)
         key_terms: dict[int, Array | None] = {}
         for rung, prefix in enumerate(ladder):
             if prefix > dims:
@@ -159,3 +166,10 @@ class Stored:
         segments = dict(zip(dims, rungs[:, 1].tolist(), strict=True))
         rotation = self._put(arrays["table_rotation"])
         return Tables(code, dims[-1], rotation, segments, Terms(dims, terms), bits)
+
+
+def half_scale_of(largest: float) -> float:
+    """The power of two that brings values up to `largest` to 2 at most, so that float16 holds them; 0 where none does."""
+    if not 1e-30 < largest < 1e30:
+        return 0.0
+    return float(2.0 ** (np.frexp(largest)[1] - 1))

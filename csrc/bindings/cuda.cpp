@@ -40,15 +40,15 @@ Metric metric_of(const std::string& name) {
                           {{"l2", Metric::l2}, {"ip", Metric::inner_product}, {"cosine", Metric::cosine}});
 }
 
-// type, rows, stride, first dim, dims, scales, offsets
-using PlaneTuple = std::tuple<std::string, Address, int64_t, int, int, Address, Address>;
+// type, rows, stride, first dim, dims, scales, offsets, half scale
+using PlaneTuple = std::tuple<std::string, Address, int64_t, int, int, Address, Address, float>;
 
 Planes make_planes(const std::vector<PlaneTuple>& given) {
     if (given.size() > kMaxPlanes)
         throw std::invalid_argument(std::to_string(given.size()) + " planes; a search takes up to " +
                                     std::to_string(kMaxPlanes));
     Planes planes{};
-    for (const auto& [type, rows, stride, first_dim, dims, scales, offsets] : given) {
+    for (const auto& [type, rows, stride, first_dim, dims, scales, offsets, half_scale] : given) {
         if (rows % kLoadBytes != 0)
             throw std::invalid_argument("a plane starts at address " + std::to_string(rows) +
                                         ", no multiple of 16 bytes");
@@ -64,7 +64,8 @@ Planes make_planes(const std::vector<PlaneTuple>& given) {
             dims,
             one_of<ScalarType>(
                 type, "number type",
-                {{"float32", ScalarType::float32}, {"float16", ScalarType::float16}, {"int8", ScalarType::int8}})};
+                {{"float32", ScalarType::float32}, {"float16", ScalarType::float16}, {"int8", ScalarType::int8}}),
+            half_scale};
     }
     return planes;
 }
@@ -146,7 +147,7 @@ PYBIND11_MODULE(_cuda, module) {
            Address halves, const Found& found, Address out, Address stream) {
             check_keep(keep);
             if (!fits_tensor_cores(planes, dims))
-                throw std::invalid_argument("tensor cores take planes of float16 and int8; scan float32 by scan_all");
+                throw std::invalid_argument("tensor cores take no plane of float32 without a half scale");
             scan_tiles(planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries), rows, dims, keep,
                        multiprocessors, pointer<void>(halves), found, pointer<Candidate>(out), stream_of(stream));
         },

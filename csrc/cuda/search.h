@@ -43,8 +43,8 @@ Sample sample_for(int64_t rows, int keep);
 void scan_all(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
               int multiprocessors, const Found& found, Candidate* out, cudaStream_t stream);
 
-// The same for many queries, of planes of float16 or int8, on tensor cores: queries are rounded to float16, so that
-// keys are near, and what is returned must be measured again. halves: halves_for(...) bytes.
+// The same for many queries, on tensor cores: queries and float32 are rounded to float16, so that keys are near, and what
+// is returned must be measured again. halves: halves_for(...) bytes.
 bool fits_tensor_cores(const Planes& planes, int dims);
 int64_t halves_for(const Planes& planes, int dims, int queries);
 void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,

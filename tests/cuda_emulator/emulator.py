@@ -117,6 +117,10 @@ class Device:
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         return self._give(np.zeros(shape, dtype), writable=True, initialised=True)
 
+    @staticmethod
+    def largest(array: NDArray[Any]) -> float:
+        return float(np.abs(array).max())
+
     def multiply(self, rows: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
         return self.put(np.ascontiguousarray(rows @ matrix.T))
 
