@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -38,6 +39,10 @@ class Memory(Protocol):
         """One array of the rows of all."""
         ...
 
+    def repeat(self, row: Array, count: int) -> Array:
+        """(count, elements): the row so many times."""
+        ...
+
     def stream_of(self, array: Any) -> AbstractContextManager[Any]:
         """Queue work where whoever made `array` queues theirs."""
         ...
@@ -58,12 +63,35 @@ class Memory(Protocol):
         """A copy on the host, once the stream's work is done."""
         ...
 
+    def copy(self, source: Array, to: Array) -> None:
+        """Queue a copy into another array of the device."""
+        ...
+
+    def record(self, work: Callable[[Memory], Any]) -> Recording | None:
+        """What `work` queues, to be queued again as one launch; None where that cannot be."""
+        ...
+
     def stream(self) -> int:
         """The address of the stream that work is queued on; 0 is the default one."""
         ...
 
     def free_bytes(self) -> int:
         """What can still be put."""
+        ...
+
+
+class Recording(Protocol):
+    """Work to be queued again and again, by one thread at a time."""
+
+    result: Any
+    """What the work returned."""
+
+    def replay(self, before: Callable[[], None]) -> None:
+        """Queue `before` and then the work, after what others queued up to their `done`."""
+        ...
+
+    def done(self) -> None:
+        """Whoever replays next waits for what is queued up to here."""
         ...
 
 
@@ -96,6 +124,10 @@ class CupyMemory:
         """One array of the rows of all."""
         return arrays[0] if len(arrays) == 1 else self.cupy.concatenate(arrays)
 
+    def repeat(self, row: Array, count: int) -> Array:
+        """(count, elements): the row so many times."""
+        return self.cupy.tile(row, (count, 1))
+
     def stream_of(self, array: Any) -> AbstractContextManager[Any]:
         """torch's current stream for its tensors on the device; else cupy's, as it is."""
         torch = sys.modules.get("torch")
@@ -126,6 +158,25 @@ class CupyMemory:
         copied: NDArray[Any] = self.cupy.asnumpy(array)
         return copied
 
+    def copy(self, source: Array, to: Array) -> None:
+        """Queue a copy into another array of the device."""
+        to[...] = source
+
+    def record(self, work: Callable[[Memory], Any]) -> Recording | None:
+        """What `work` queues as a CUDA graph; None where CUDA will not record it."""
+        streams = self.cupy.cuda
+        stream, memory = streams.Stream(non_blocking=True), _KeepingMemory()
+        try:
+            with stream:
+                stream.begin_capture()
+                try:
+                    result = work(memory)
+                finally:
+                    graph = stream.end_capture()
+        except (streams.runtime.CUDARuntimeError, RuntimeError):
+            return None
+        return _CupyRecording(graph, result, memory)
+
     def stream(self) -> int:
         """The address of cupy's current stream."""
         return int(self.cupy.cuda.get_current_stream().ptr)
@@ -134,3 +185,45 @@ class CupyMemory:
         """What the device and cupy's pool have left."""
         free, _ = self.cupy.cuda.runtime.memGetInfo()
         return int(free) + int(self.cupy.get_default_memory_pool().free_bytes())
+
+
+class _KeepingMemory(CupyMemory):
+    """Keeps all that a recorded search took: a graph goes on using it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[Array] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An uninitialised array."""
+        return self._keep(super().empty(shape, dtype))
+
+    def multiply(self, rows: Array, matrix: Array) -> Array:
+        """rows @ matrix.T, float32."""
+        return self._keep(super().multiply(rows, matrix))
+
+    def repeat(self, row: Array, count: int) -> Array:
+        """(count, elements): the row so many times."""
+        return self._keep(super().repeat(row, count))
+
+    def _keep(self, array: Array) -> Array:
+        self._kept.append(array)
+        return array
+
+
+class _CupyRecording:
+    """A CUDA graph and the memory it works in."""
+
+    def __init__(self, graph: Any, result: Any, memory: CupyMemory) -> None:
+        self._graph, self.result, self._memory = graph, result, memory
+        self._done = memory.cupy.cuda.Event(disable_timing=True)
+
+    def replay(self, before: Callable[[], None]) -> None:
+        """Queue `before` and the graph on cupy's current stream."""
+        self._memory.cupy.cuda.get_current_stream().wait_event(self._done)
+        before()
+        self._graph.launch()
+
+    def done(self) -> None:
+        """Whoever replays next, on whatever stream, waits for what is queued up to here."""
+        self._done.record()

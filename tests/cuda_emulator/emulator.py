@@ -135,6 +135,17 @@ class Device:
         return np.concatenate(arrays)
 
     @staticmethod
+    def copy(source: NDArray[Any], to: NDArray[Any]) -> None:
+        to[...] = source
+
+    @staticmethod
+    def record(work: Any) -> None:  # noqa: ARG004
+        return None
+
+    def repeat(self, row: NDArray[Any], count: int) -> NDArray[Any]:
+        return self.put(np.tile(row, (count, 1)))
+
+    @staticmethod
     def stream_of(array: Any) -> AbstractContextManager[None]:
         return nullcontext()
 
