@@ -180,7 +180,7 @@ class Stored:
 
 
 def half_scale_of(largest: float) -> float:
-    """The power of two that brings values up to `largest` to 2 at most, so that float16 holds them; 0 where none does."""
+    """The power of two that brings values up to `largest` to 2 at most, for float16 to hold; 0 where none does."""
     if not 1e-30 < largest < 1e30:
         return 0.0
     return float(2.0 ** (np.frexp(largest)[1] - 1))
