@@ -62,7 +62,7 @@ class DeviceCopy:
 
         Those on the device are not waited for: NaN among them is no error, such a query finds nothing.
         """
-        if not hasattr(queries, "__cuda_array_interface__"):
+        if not self._memory.holds(queries):
             rows = checked_queries(queries, dims, name)
             bad = _core.first_not_finite(rows, 1)
             if bad >= 0:

@@ -219,9 +219,18 @@ class Engine:
             raise ValueError(
                 f"{segments} segments of {tables.bits} bits; beside a shortlist of {keep} a GPU scans up to {most}"
             )
-        if probed is None:
-            probed = memory.repeat(tables.all_lists, len(queries))
-        rotated = memory.multiply(queries[:, : tables.dims], tables.rotation)
+        probe_stride = 0 if probed is None else probed.shape[1]
+        probes = tables.all_lists if probed is None else probed
+        rotated_dims = tables.rotation.shape[0]
+        rotated = memory.empty((len(queries), rotated_dims), np.float32)
+        module.rotate(
+            self._tuple(queries),
+            tables.dims,
+            self._at(tables.rotation),
+            rotated_dims,
+            self._at(rotated),
+            memory.stream(),
+        )
         out = memory.empty((len(queries), keep), np.uint64)
         found, workspace = self._found(len(queries), keep, module.table_groups(keep))
         splits = max(1, min(BLOCKS_OF_TABLES // len(queries), stored.rows // 1024))
@@ -232,8 +241,9 @@ class Engine:
             self._tuple(rotated),
             self._at(tables.offsets),
             len(tables.offsets) - 1,
-            self._at(probed),
-            probed.shape[1],
+            self._at(probes),
+            probes.shape[-1],
+            probe_stride,
             segments,
             keep,
             splits,

@@ -27,6 +27,10 @@ class Memory(Protocol):
         """An uninitialised array."""
         ...
 
+    def holds(self, array: Any) -> bool:
+        """Whether an array of another library is on the device."""
+        ...
+
     def adopt(self, array: Any) -> Array:
         """Another library's array on the device, where it is."""
         ...
@@ -39,20 +43,12 @@ class Memory(Protocol):
         """One array of the rows of all."""
         ...
 
-    def repeat(self, row: Array, count: int) -> Array:
-        """(count, elements): the row so many times."""
-        ...
-
     def stream_of(self, array: Any) -> AbstractContextManager[Any]:
         """Queue work where whoever made `array` queues theirs."""
         ...
 
     def largest(self, array: Array) -> float:
         """The largest absolute value of all."""
-        ...
-
-    def multiply(self, rows: Array, matrix: Array) -> Array:
-        """rows @ matrix.T, float32."""
         ...
 
     def address(self, array: Array) -> int:
@@ -112,6 +108,13 @@ class CupyMemory:
         """An uninitialised array."""
         return self.cupy.empty(shape, np.dtype(dtype))
 
+    def holds(self, array: Any) -> bool:
+        """Whether an array of another library is on the device."""
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(array, torch.Tensor):  # one that requires a gradient has no interface
+            return bool(array.is_cuda)
+        return hasattr(array, "__cuda_array_interface__")
+
     def adopt(self, array: Any) -> Array:
         """Another library's array on the device, where it is."""
         return self.cupy.asarray(array.detach() if hasattr(array, "detach") else array)
@@ -123,10 +126,6 @@ class CupyMemory:
     def join(self, arrays: list[Array]) -> Array:
         """One array of the rows of all."""
         return arrays[0] if len(arrays) == 1 else self.cupy.concatenate(arrays)
-
-    def repeat(self, row: Array, count: int) -> Array:
-        """(count, elements): the row so many times."""
-        return self.cupy.tile(row, (count, 1))
 
     def stream_of(self, array: Any) -> AbstractContextManager[Any]:
         """torch's current stream for its tensors on the device; else cupy's, as it is."""
@@ -144,10 +143,6 @@ class CupyMemory:
     def largest(self, array: Array) -> float:
         """The largest absolute value of all."""
         return max(float(array.max()), -float(array.min()))
-
-    def multiply(self, rows: Array, matrix: Array) -> Array:
-        """rows @ matrix.T, float32."""
-        return self.cupy.matmul(rows, matrix.T)
 
     def address(self, array: Array) -> int:
         """Where an array's first element is."""
@@ -197,14 +192,6 @@ class _KeepingMemory(CupyMemory):
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised array."""
         return self._keep(super().empty(shape, dtype))
-
-    def multiply(self, rows: Array, matrix: Array) -> Array:
-        """rows @ matrix.T, float32."""
-        return self._keep(super().multiply(rows, matrix))
-
-    def repeat(self, row: Array, count: int) -> Array:
-        """(count, elements): the row so many times."""
-        return self._keep(super().repeat(row, count))
 
     def _keep(self, array: Array) -> Array:
         self._kept.append(array)

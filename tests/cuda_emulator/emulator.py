@@ -121,8 +121,9 @@ class Device:
     def largest(array: NDArray[Any]) -> float:
         return float(np.abs(array).max())
 
-    def multiply(self, rows: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
-        return self.put(np.ascontiguousarray(rows @ matrix.T))
+    @staticmethod
+    def holds(array: Any) -> bool:
+        return hasattr(array, "__cuda_array_interface__")
 
     def adopt(self, array: Any) -> NDArray[Any]:
         return self.put(np.asarray(array.values))
@@ -139,11 +140,8 @@ class Device:
         to[...] = source
 
     @staticmethod
-    def record(work: Any) -> None:  # noqa: ARG004
+    def record(work: Any) -> None:
         return None
-
-    def repeat(self, row: NDArray[Any], count: int) -> NDArray[Any]:
-        return self.put(np.tile(row, (count, 1)))
 
     @staticmethod
     def stream_of(array: Any) -> AbstractContextManager[None]:
