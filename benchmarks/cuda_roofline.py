@@ -1,4 +1,4 @@
-"""How fast could each scan be? The bytes and operations that it cannot do without, on an H100, at ImageNet-1K's size."""
+"""How fast could each scan be on an H100? The bytes and operations that it cannot do without, at ImageNet-1K's size."""
 
 from dataclasses import dataclass
 
