@@ -15,6 +15,8 @@ from adanns.indexes.ivfopq import IVFOPQIndex
 from adanns.indexes.opq import OPQIndex
 from adanns.storage.folder import read_index
 
+# What the constructors and the engine make of arrays and parameters that no index has.
+MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
 INDEX_CLASSES: tuple[type[Index[Any]], ...] = (
     ExactIndex,
     FunnelIndex,
@@ -38,7 +40,7 @@ def load(folder: str | Path, mmap: bool = False, *, verify: bool = False) -> Ind
         if index_class.kind == stored.kind:
             try:
                 return index_class.restore(stored.parameters, stored.arrays, place, stored.file)
-            except (ValueError, KeyError, TypeError) as error:
+            except MISFITS as error:
                 raise CorruptIndexError(
                     f"{folder} does not hold a {stored.kind} index as its manifest says: {error}"
                 ) from error

@@ -32,7 +32,7 @@ TableCodeTuple: TypeAlias = tuple[
 def table_code_tuple(arrays: Arrays) -> TableCodeTuple:
     """The learnt code of an index as the engine takes it."""
     rungs, ends, codebooks = arrays["table_rungs"], arrays["table_segment_ends"], arrays["table_codebooks"]
-    if not (rungs.ndim == 2 and rungs.size and ends.size and ends[-1] > 0):
+    if not (rungs.ndim == 2 and rungs.size and ends.ndim == 1 and ends.size and ends[-1] > 0):
         raise ValueError("a learnt code has segments and rungs")
     bits = (len(codebooks) // int(ends[-1])).bit_length() - 1  # a codebook has 2**bits entries
     return (

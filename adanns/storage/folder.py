@@ -19,7 +19,7 @@ from adanns.arrays import Arrays
 from adanns.errors import CorruptIndexError, IncompatibleVersionError, IndexLockedError
 from adanns.storage import version_1
 from adanns.storage.header import FORMAT, read_header
-from adanns.storage.segment import read_segment, write_segment
+from adanns.storage.segment import read_segment, segment_name, write_segment
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -55,7 +55,7 @@ def write_index(folder: Path, kind: str, parameters: str, arrays: Arrays, *, kno
             unfinished.unlink(missing_ok=True)  # of a crash
             with _removed_on_error(unfinished):
                 digest = write_segment(unfinished, arrays, {"format": FORMAT, "kind": kind, "parameters": parameters})
-                known = f"segment-{digest}.safetensors"
+                known = segment_name(digest)
                 unfinished.rename(folder / known)
         content = {
             "format": FORMAT,

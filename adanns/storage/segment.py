@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 
 from adanns.arrays import Arrays, aligned_copy
 from adanns.errors import CorruptIndexError
+from adanns.storage.header import LONGEST_HEADER
 
 ALIGNMENT = 64
-LONGEST_HEADER = 100_000_000  # the format's limit: what claims more is no segment
 CHUNK_BYTES = 1 << 22  # summed while it is still in the cache, then written
 PADDING = "padding."
+SEGMENT_NAME = re.compile(r"segment-[0-9a-f]{16}\.safetensors")
 NAME_OF = {
     "|b1": "BOOL",
     "|u1": "U8",
@@ -57,21 +59,24 @@ def write_segment(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> st
         file.write(header)
         file.flush()
         os.fsync(file.fileno())
-    return hashlib.sha256(header).hexdigest()[:16]
+    return _digest(header)
 
 
 def read_segment(path: Path, *, mmap: bool, verify: bool) -> tuple[dict[str, str], Arrays]:
     """(metadata, arrays) of a file; with `mmap` the arrays stay on disk until they are read.
 
-    Raises CorruptIndexError where the file is not as its header says; with `verify` also where a checksum differs.
+    Raises CorruptIndexError where the file is not as its header says; with `verify` also where a checksum differs, or
+    the header from what it was when the file was named.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise CorruptIndexError(f"{path} is missing")
     try:
         raw = np.memmap(path, np.uint8, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
-    except FileNotFoundError as error:
-        raise CorruptIndexError(f"{path} is missing") from error
     except OSError as error:
         raise CorruptIndexError(f"{path} cannot be read: {error}") from error
     metadata, described, first = _parsed(path, raw)
+    if verify and SEGMENT_NAME.fullmatch(path.name) and path.name != segment_name(_digest(raw[:first].tobytes())):
+        raise CorruptIndexError(f"{path}: the header is not the one that the file is named after")
     sums = _sums_of(path, metadata)
     arrays: Arrays = {}
     for name, (dtype, shape, begin, end) in described.items():
@@ -83,6 +88,15 @@ def read_segment(path: Path, *, mmap: bool, verify: bool) -> tuple[dict[str, str
         # Only a file that another program wrote has arrays off the cache lines, which the engine counts on.
         arrays[name] = view if mmap and (first + begin) % ALIGNMENT == 0 else aligned_copy(view)
     return metadata, arrays
+
+
+def segment_name(digest: str) -> str:
+    """What a segment with this digest is called."""
+    return f"segment-{digest}.safetensors"
+
+
+def _digest(header: bytes) -> str:
+    return hashlib.sha256(header).hexdigest()[:16]
 
 
 def _header(arrays: Arrays, metadata: Mapping[str, str], sums: Mapping[str, int]) -> bytes:

@@ -29,7 +29,9 @@ CodeView code_of(const py::tuple& code, int64_t block_count) {
 TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t rows) {
     TermsView view;
     view.ladder = span_of(held<int32_t>(ladder, "ladders"));
-    require(!view.ladder.empty() && std::is_sorted(view.ladder.begin(), view.ladder.end()), "a ladder increases");
+    for (std::size_t i = 0; i < view.ladder.size(); i++)
+        require(view.ladder[i] > (i > 0 ? view.ladder[i - 1] : 0), "the dims of a ladder are positive and increase");
+    require(!view.ladder.empty(), "a ladder has dims");
     if (terms.is_none()) return view;
     const auto values = held<float>(terms, "row terms");
     require(values.ndim() == 2 && values.shape(0) == static_cast<py::ssize_t>(view.ladder.size()) &&
@@ -77,6 +79,9 @@ struct PyIndexView {
             view.table_code = table_code_of(table_code.cast<py::tuple>(), view.block_offsets.back(),
                                             view.lists ? view.lists->count() : 0);
         if (view.table_code) {
+            for (const TableRung& rung : view.table_code->rungs)
+                require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), rung.dims),
+                        "the rungs of a table code are on the ladder");
             const Span<const int64_t> zeros =
                 zero_rows.is_none() ? Span<const int64_t>() : span_of(held<int64_t>(zero_rows, "zero rows"));
             for (std::size_t i = 0; i < zeros.size(); i++)
