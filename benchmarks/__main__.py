@@ -121,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=_at_least_one, default=machine.available_cores(), help="compilers at once"
     )
     cuda_report.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+    crash = benchmarks.add_parser("crash", help="kill saves at random moments: is the index whole after each?")
+    crash.add_argument("--kills", type=_at_least_one, default=10_000)
+    crash.add_argument("--folder", type=Path, help="where to save, on a disk (default: the system's temporary folder)")
+    crash.add_argument("--seed", type=int, default=0)
+    crash.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+    crash.set_defaults(threads=1)
     draw = benchmarks.add_parser(
         "draw", help="print tables, write page and plots again from the results.json of speedup or codes"
     )

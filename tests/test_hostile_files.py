@@ -111,7 +111,7 @@ def bits_that_are_no_integer(arrays: dict[str, Any], parameters: dict[str, Any])
 )
 def test_arrays_that_do_not_fit_each_other_are_refused(change: Callable[..., None], tmp_path: Path) -> None:
     built("compact").save(tmp_path / "index")
-    with pytest.raises(adanns.CorruptIndexError, match="does not hold a compact index as its manifest says: .+"):
+    with pytest.raises(adanns.CorruptIndexError, match=r"does not hold a compact index as its manifest says: .+"):
         adanns.load(respelt(tmp_path / "index", change))
 
 
@@ -138,6 +138,14 @@ def test_an_old_file_whose_header_is_no_python_is_refused(header: bytes, tmp_pat
     content = (tmp_path / "index" / "ids.npy").read_bytes()
     (tmp_path / "index" / "ids.npy").write_bytes(content[:10] + header + b"\n" + content[11 + len(header) :])
     with pytest.raises(adanns.CorruptIndexError, match=r"ids\.npy cannot be read"):
+        adanns.load(tmp_path / "index")
+
+
+def test_an_old_file_whose_header_claims_much_is_not_read(tmp_path: Path) -> None:
+    subprocess.run(["cp", "-r", GOLDEN / "exact", tmp_path / "index"], check=True)
+    content = (tmp_path / "index" / "ids.npy").read_bytes()
+    (tmp_path / "index" / "ids.npy").write_bytes(content[:6] + b"\x02\x00\xff\xff\xff\x7f" + content[10:])
+    with pytest.raises(adanns.CorruptIndexError, match=r"ids\.npy is no \.npy file of version 1\.0"):
         adanns.load(tmp_path / "index")
 
 

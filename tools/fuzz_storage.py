@@ -116,6 +116,7 @@ def _work(options: argparse.Namespace) -> int:
     """Open inputs, saying at which we are in a file that outlives us."""
     sys.path.insert(0, str(REPOSITORY / "tests"))
     import hostile_files
+
     from adanns import _core
 
     tree = os.environ.get("PYTHONPATH")

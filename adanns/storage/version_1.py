@@ -17,6 +17,7 @@ from adanns.storage.header import read_header
 
 FORMAT_VERSION = 1
 HEADER = "index.json"
+NPY_MAGIC = b"\x93NUMPY\x01\x00"
 
 
 def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
@@ -52,6 +53,9 @@ def _read(folder: Path, name: str, dtype: str, shape: tuple[int, ...], mmap: boo
     path = folder / f"{name}.npy"
     if not path.is_file():  # a pipe would be waited for
         raise CorruptIndexError(f"{path} is missing")
+    with path.open("rb") as file:
+        if file.read(len(NPY_MAGIC)) != NPY_MAGIC:  # later versions have headers of up to 4 GiB, which are read whole
+            raise CorruptIndexError(f"{path} is no .npy file of version 1.0")
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, TypeError, ArithmeticError, SyntaxError, tokenize.TokenError) as error:
