@@ -20,7 +20,7 @@ import numpy as np
 
 import adanns
 from adanns.storage.folder import MANIFEST, UNFINISHED_MANIFEST, UNFINISHED_SEGMENT
-from benchmarks import results
+from benchmarks import machine, results
 from benchmarks.table import aligned
 
 DIMS = 32
@@ -41,7 +41,7 @@ class Kills:
 
 
 def indices(seed: int) -> tuple[Any, Any]:
-    """A small index and a larger one, of different classes, built on one thread: a process with threads may not fork."""
+    """A small index and a larger one, of different classes. Built on one thread: a process with threads may not fork."""
     rows = np.random.default_rng(seed).standard_normal((max(ROWS), DIMS)).astype(np.float32)
     small = adanns.ExactIndex(metric="l2").build(rows[: ROWS[0]], threads=1, progress=False)
     large = adanns.IVFIndex(cluster_dims=16, scan_dims=16, lists=8, iterations=2)
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> int:
         "left_behind_by_a_kill": dict(tally.left.most_common()),
         "saves_over_what_was_left": {"tried": tally.kills // REPAIRED_EVERY, "whole_and_tidy": tally.repaired},
     }
-    place = options.output or results.machine.results_folder("crash")
+    place = options.output or machine.results_folder("crash")
     place.mkdir(parents=True, exist_ok=True)
     results.write_content(content, place / "results.json")
     print(f"{tally.kills} kills, {len(tally.lost)} lost. Written to {place}")
