@@ -23,6 +23,7 @@ from adanns.planes import PlaneBuilder, plane_tuples
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
 from adanns.storage.folder import write_index
+from adanns.storage.placement import placed
 
 SHORTLIST = 100  # candidates kept of the scan by default
 RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's dims
@@ -76,12 +77,16 @@ class OnDisk:
     file: str
 
 
-def bundle(parameters: IndexParameters, arrays: Arrays, threads: int) -> Built:
-    """The views of an index's arrays, made once."""
-    ladder = parameters.ladder
-    if ladder is None:
+def bands_of(parameters: IndexParameters) -> tuple[Band, ...]:
+    """The planes of a built index with these parameters."""
+    if parameters.ladder is None:
         raise ValueError("the parameters of a built index name its ladder")
-    bands = plan_planes(ladder, parameters.precision) if parameters.precision is not None else ()
+    return plan_planes(parameters.ladder, parameters.precision) if parameters.precision is not None else ()
+
+
+def bundle(parameters: IndexParameters, arrays: Arrays) -> Built:
+    """The views of an index's arrays, made once."""
+    bands, ladder = bands_of(parameters), parameters.ladder or ()
     for number, band in enumerate(bands):
         if arrays[f"plane_{number}"].dtype != band.type:
             raise ValueError(f"plane_{number} is of {arrays[f'plane_{number}'].dtype}, not {band.type}")
@@ -111,7 +116,6 @@ def bundle(parameters: IndexParameters, arrays: Arrays, threads: int) -> Built:
         lists=lists,
         table_code=table_code,
         zero_rows=arrays.get("zero_rows"),
-        threads=threads,
     )
     count = len(arrays["list_offsets"]) - 1 if lists is not None else 0
     return Built(arrays, ladder, code[0] if code is not None else 0, table_rungs, count, centroid_dims, view)
@@ -196,7 +200,7 @@ class Index(ABC, Generic[P]):
             else:
                 builder.add_terms()
         resolved = dataclasses.replace(parameters, ladder=builder.ladder)
-        self._built = bundle(resolved, builder.arrays, workers)
+        self._built = bundle(resolved, builder.arrays)
         self._parameters = resolved
         return self
 
@@ -213,11 +217,18 @@ class Index(ABC, Generic[P]):
         self._stored = OnDisk(built, place, file)
 
     @classmethod
-    def restore(cls: type[I], parameters: str, arrays: Arrays, folder: Path, file: str) -> I:
-        """The index that `save` wrote, from its parameters and arrays, which a file of a folder holds."""
+    def restore(
+        cls: type[I], parameters: str, arrays: Arrays, folder: Path, file: str, memory_dims: int | None = None
+    ) -> I:
+        """The index that `save` wrote, from its parameters and arrays, which a file of a folder holds.
+
+        memory_dims: see adanns.load.
+        """
         index = cls.__new__(cls)
         index._asked = index._parameters = cls.parameters_type.from_json(parameters)
-        index._built = bundle(index._parameters, arrays, checked_threads(None))
+        if memory_dims is not None:
+            arrays = placed(arrays, bands_of(index._parameters), memory_dims)
+        index._built = bundle(index._parameters, arrays)
         if index._parameters.codes_suffice and not index._built.table_rungs:
             raise ValueError("it holds no codes")
         index._check_dims(index._built.ladder)

@@ -46,7 +46,7 @@ TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t ro
 struct PyIndexView {
     PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
                 const py::object& terms, const Array<int64_t>& ids, const py::object& code, const py::object& lists,
-                const py::object& table_code, const py::object& zero_rows, int threads)
+                const py::object& table_code, const py::object& zero_rows)
         : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, zero_rows)) {
         view.metric = metric_of(metric);
         view.rows = ids.size();
@@ -86,8 +86,8 @@ struct PyIndexView {
                 zero_rows.is_none() ? Span<const int64_t>() : span_of(held<int64_t>(zero_rows, "zero rows"));
             for (std::size_t i = 0; i < zeros.size(); i++)
                 require((i > 0 ? zeros[i - 1] : -1) < zeros[i] && zeros[i] < view.rows, "zero rows ascend");
-            const py::gil_scoped_release release;
-            make_table_terms(view, zeros, threads);
+            if (view.metric != Metric::inner_product)
+                view.table_code->terms = std::make_shared<TableTerms>(view, zeros);
         }
         if (!code.is_none()) {
             view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
@@ -162,11 +162,11 @@ py::tuple search_index(const PyIndexView& index, const Array<float>& queries, in
 void bind_index(py::module_& module) {
     py::class_<PyIndexView>(module, "IndexView", "Views of one index's arrays, bundled once; keeps the arrays alive.")
         .def(py::init<const std::string&, const Array<int32_t>&, const py::list&, const py::object&,
-                      const Array<int64_t>&, const py::object&, const py::object&, const py::object&, const py::object&,
-                      int>(),
+                      const Array<int64_t>&, const py::object&, const py::object&, const py::object&,
+                      const py::object&>(),
              py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
              py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"), py::arg("table_code") = py::none(),
-             py::arg("zero_rows") = py::none(), py::arg("threads") = 1)
+             py::arg("zero_rows") = py::none())
         .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"),
              py::arg("scan"), py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
              py::arg("routing_queries").noconvert() = py::none());

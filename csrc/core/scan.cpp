@@ -67,7 +67,8 @@ void scan_rows(const IndexView& view, const ScanPlan& plan, ScanTile& tile, cons
     float* keys = tile.keys.data();
     const float* all_terms = nullptr;
     if (plan.form != KeyForm::plain)
-        all_terms = plan.kind == ScanKind::tables ? view.table_code->terms_at(plan.dims) : view.terms.at(plan.dims);
+        all_terms = plan.kind == ScanKind::tables ? view.table_code->terms_of(view, plan.dims, begin, end)
+                                                  : view.terms.at(plan.dims);
     const float* folded = nullptr;
     const uint8_t* codes = nullptr;
     if (plan.kind == ScanKind::planes) folded = together(tile.folded, plan.range.folded_dims, slots, tile.group_folded);
