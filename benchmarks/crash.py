@@ -41,7 +41,7 @@ class Kills:
 
 
 def indices(seed: int) -> tuple[Any, Any]:
-    """A small index and a larger one, of different classes. Built on one thread: a process with threads may not fork."""
+    """A small index and a larger one, built on one thread: a process with threads may not fork."""
     rows = np.random.default_rng(seed).standard_normal((max(ROWS), DIMS)).astype(np.float32)
     small = adanns.ExactIndex(metric="l2").build(rows[: ROWS[0]], threads=1, progress=False)
     large = adanns.IVFIndex(cluster_dims=16, scan_dims=16, lists=8, iterations=2)

@@ -64,3 +64,12 @@ def test_a_file_that_may_not_grow_leaves_the_old_index(tmp_path: Path) -> None:
     assert len(list((tmp_path / "index").iterdir())) == 3
     new.save(tmp_path / "index")
     assert adanns.load(tmp_path / "index", verify=True).kind == "ivf"
+
+
+def test_a_save_that_writes_nothing_new_still_clears_up_after_a_crash(tmp_path: Path) -> None:
+    index = built("exact")
+    index.save(tmp_path / "index")
+    for name in (".segment.unfinished", ".manifest.unfinished", "segment-0123456789abcdef.safetensors"):
+        (tmp_path / "index" / name).write_bytes(b"half of it")
+    index.save(tmp_path / "index")
+    assert len(list((tmp_path / "index").iterdir())) == 3

@@ -50,9 +50,9 @@ def write_index(folder: Path, kind: str, parameters: str, arrays: Arrays, *, kno
         folder.mkdir(parents=True, exist_ok=True)
         _sync(folder.parent)
     with _locked(folder):
+        unfinished = folder / UNFINISHED_SEGMENT
+        unfinished.unlink(missing_ok=True)  # of a crash
         if known is None or not (folder / known).is_file():
-            unfinished = folder / UNFINISHED_SEGMENT
-            unfinished.unlink(missing_ok=True)  # of a crash
             with _removed_on_error(unfinished):
                 digest = write_segment(unfinished, arrays, {"format": FORMAT, "kind": kind, "parameters": parameters})
                 known = segment_name(digest)

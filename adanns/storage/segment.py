@@ -14,6 +14,7 @@ import re
 import struct
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,10 @@ def write_segment(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> st
     """Write a file that was not there and see it onto the disk; returns a digest of all that is in it."""
     sums = dict.fromkeys(arrays, 0)
     header = _header(arrays, metadata, sums)
-    with path.open("xb") as file:
+    with path.open("xb") as file, ThreadPoolExecutor(1) as summing:
         file.write(bytes(len(header)))
         for name, array in arrays.items():
-            sums[name] = _write_array(file, np.ascontiguousarray(array))
+            sums[name] = _write_array(file, np.ascontiguousarray(array), summing)
             file.write(bytes(-array.nbytes % ALIGNMENT))
         header = _header(arrays, metadata, sums)  # as long as the first: sums have a fixed width
         file.seek(0)
@@ -116,13 +117,14 @@ def _header(arrays: Arrays, metadata: Mapping[str, str], sums: Mapping[str, int]
     return struct.pack("<Q", len(text)) + text
 
 
-def _write_array(file: Any, array: NDArray[Any]) -> int:
-    """Write all bytes; returns their crc32."""
+def _write_array(file: Any, array: NDArray[Any], summing: Executor) -> int:
+    """Write all bytes; returns their crc32, which another thread adds up meanwhile."""
     data, value = array.reshape(-1).view(np.uint8).data, 0
     for start in range(0, len(data), CHUNK_BYTES):
         chunk = data[start : start + CHUNK_BYTES]
-        value = zlib.crc32(chunk, value)
+        added = summing.submit(zlib.crc32, chunk, value)
         file.write(chunk)
+        value = added.result()
     return value
 
 
