@@ -24,6 +24,7 @@ from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
 from adanns.storage.folder import write_index
 from adanns.storage.placement import placed
+from adanns.workspace import Workspace
 
 SHORTLIST = 100  # candidates kept of the scan by default
 RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's dims
@@ -171,6 +172,8 @@ class Index(ABC, Generic[P]):
         *,
         threads: int | None = None,
         progress: bool | ProgressCallback | None = None,
+        memory_budget: int | None = None,
+        scratch: str | Path | None = None,
     ) -> I:
         """Index `vectors`, replacing what was there; returns the index.
 
@@ -178,8 +181,12 @@ class Index(ABC, Generic[P]):
             pair (matrix, ids). float64 is converted. Nothing changes where an error is raised.
         ids: unique non-negative integers, one per row; default 0 ... rows - 1.
         threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).
+        memory_budget: bytes that the build may take. Where the index does not fit in them it is made in files, of which
+            the arrays are then maps, bit for bit the same; np.memmap and iterators are read in chunks that fit.
+        scratch: folder for those files, which have no names and leave nothing behind. Default: the system's temporary
+            one - on some systems that is memory, so name one on a disk with room for twice the index.
         """
-        return self._build(vectors, ids, threads, progress, self._organise)
+        return self._build(vectors, ids, threads, progress, self._organise, Workspace(memory_budget, scratch))
 
     def _build(
         self: I,
@@ -188,11 +195,14 @@ class Index(ABC, Generic[P]):
         threads: int | None,
         progress: bool | ProgressCallback | None,
         organise: Callable[[PlaneBuilder, Progress, int], None],
+        workspace: Workspace,
     ) -> I:
         parameters = self._asked
         with Progress(progress) as shown:
             workers = checked_threads(threads)
-            builder = PlaneBuilder(parameters.metric, parameters.ladder, self._plan, workers)
+            builder = PlaneBuilder(
+                parameters.metric, parameters.ladder, self._plan, workers, workspace, self._working_bytes
+            )
             builder.pack(vectors, ids, shown)
             organise(builder, shown, workers)
             if parameters.precision is None:
@@ -244,6 +254,10 @@ class Index(ABC, Generic[P]):
     def _read_dims(self, ladder: Sequence[int]) -> int:
         """Prefix that a build reads."""
         return ladder[-1]
+
+    def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
+        """Memory that it takes to organise so many rows, wherever the planes are."""
+        return 0
 
     @abstractmethod
     def _check_dims(self, ladder: Sequence[int]) -> None:

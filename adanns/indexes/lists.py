@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,8 +20,9 @@ from adanns.parameters import ListParameters
 from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padded
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import SearchResult
-from adanns.training.kmeans import Clusters, fill_empty_clusters, lloyd, sample_rows
+from adanns.training.kmeans import SEEDING_POINTS, Clusters, fill_empty_clusters, lloyd, sample_rows
 from adanns.training.order import locality_order
+from adanns.workspace import Workspace
 
 LISTS_PER_ROOT = 4  # lists = 4 sqrt(rows): routing and scanning a list then cost about the same
 P = TypeVar("P", bound=ListParameters)
@@ -43,6 +45,8 @@ class ListsIndex(Index[P]):
         clusters: Clusters | None = None,
         threads: int | None = None,
         progress: bool | ProgressCallback | None = None,
+        memory_budget: int | None = None,
+        scratch: str | Path | None = None,
     ) -> I:
         """Index `vectors` (see Index.build).
 
@@ -51,7 +55,8 @@ class ListsIndex(Index[P]):
         """
         if clusters is not None and not isinstance(clusters, Clusters):
             raise TypeError(f"clusters is a {type(clusters).__name__}; expected adanns.Clusters")
-        return self._build(vectors, ids, threads, progress, partial(self._organise, foreign=clusters))
+        organise = partial(self._organise, foreign=clusters)
+        return self._build(vectors, ids, threads, progress, organise, Workspace(memory_budget, scratch))
 
     def search(
         self,
@@ -90,6 +95,14 @@ class ListsIndex(Index[P]):
             routing_dims=routing_dims,
             routing_queries=routing,
         )
+
+    def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
+        """The sample that is clustered, the rows drawn from it to start with, and a chunk of rows to assign."""
+        parameters = self._parameters
+        lists = parameters.lists or default_lists(rows)
+        sample = min(rows, lists * parameters.points_per_list)
+        seeding = min(sample, lists * SEEDING_POINTS)
+        return 4 * parameters.cluster_dims * (sample + seeding + 4 * lists + 2 * min(rows, CHUNK_ROWS))
 
     def _check_rows(self, rows: int, ladder: Sequence[int]) -> None:
         """Raise where so few rows cannot be indexed."""

@@ -17,6 +17,9 @@ from adanns.training.allocation import allocate
 from adanns.training.kmeans import sample_rows
 from adanns.training.opq import Block, ProductQuantiser, rotated, train_opq
 
+COPIES_TO_LEARN = 6  # of the training points: themselves, rotated, decoded, centred in float64, and one in passing
+COPIES_TO_CODE = 4  # of a chunk of rows: themselves, without their list's mean, scaled, rotated
+
 TableCodeTuple: TypeAlias = tuple[
     int,
     int,
@@ -90,6 +93,12 @@ def check_training_rows(rows: int, code: TableCode) -> None:
         what = f"the {rows} rows" if rows <= code.training_rows else f"training_rows={code.training_rows}"
         advice = "; bits=4 needs 16" if code.bits == 8 else ""
         raise ValueError(f"{what} are fewer than the {entries} entries of a codebook of {code.bits} bits{advice}")
+
+
+def code_working_bytes(rows: int, code: TableCode) -> int:
+    """Memory that it takes to learn a code and to write it for so many rows."""
+    training, chunk = min(rows, code.training_rows), min(rows, CHUNK_ROWS)
+    return 4 * code.dims * (COPIES_TO_LEARN * training + COPIES_TO_CODE * chunk) + rows * (8 + 2 * code.segments)
 
 
 def add_table_code(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import Arrays, aligned_copy
+from adanns.arrays import Arrays, aligned_copy, let_go
 from adanns.errors import CorruptIndexError
 from adanns.storage.header import LONGEST_HEADER
 
@@ -119,12 +119,14 @@ def _header(arrays: Arrays, metadata: Mapping[str, str], sums: Mapping[str, int]
 
 def _write_array(file: Any, array: NDArray[Any], summing: Executor) -> int:
     """Write all bytes; returns their crc32, which another thread adds up meanwhile."""
-    data, value = array.reshape(-1).view(np.uint8).data, 0
+    array_bytes, value = array.reshape(-1).view(np.uint8), 0
+    data = array_bytes.data
     for start in range(0, len(data), CHUNK_BYTES):
         chunk = data[start : start + CHUNK_BYTES]
         added = summing.submit(zlib.crc32, chunk, value)
         file.write(chunk)
         value = added.result()
+        let_go(array_bytes[start : start + CHUNK_BYTES])  # of what is mapped: a save needs no memory for it
     return value
 
 
