@@ -40,7 +40,7 @@ class CodedListsIndex(ListsIndex[P]):
     def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
         code = self._code(ladder)
         means = 12 * code.dims * (self._parameters.lists or default_lists(rows))
-        return super()._working_bytes(rows, ladder) + code_working_bytes(rows, code) + means
+        return max(super()._working_bytes(rows, ladder), code_working_bytes(rows, code) + means)  # one after the other
 
     def _check_rows(self, rows: int, ladder: Sequence[int]) -> None:
         check_training_rows(rows, self._code(ladder))

@@ -17,8 +17,8 @@ from adanns.training.allocation import allocate
 from adanns.training.kmeans import sample_rows
 from adanns.training.opq import Block, ProductQuantiser, rotated, train_opq
 
-COPIES_TO_LEARN = 6  # of the training points: themselves, rotated, decoded, centred in float64, and one in passing
-COPIES_TO_CODE = 4  # of a chunk of rows: themselves, without their list's mean, scaled, rotated
+COPIES_TO_LEARN = 4  # of the training points: themselves, rotated, decoded, and one in passing
+COPIES_TO_CODE = 3  # of a chunk of rows: themselves, scaled, rotated
 
 TableCodeTuple: TypeAlias = tuple[
     int,
