@@ -6,6 +6,7 @@ The short run is in test_hostile_files.py, the long one in tools/fuzz_storage.py
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import random
@@ -366,12 +367,12 @@ def _changed(content: Any, dice: random.Random) -> Any:
     for _ in range(dice.choice((1, 1, 2, 3))):
         nodes = list(_nodes(content))
         if not nodes:
-            return dice.choice(VALUES)
+            return copy.deepcopy(dice.choice(VALUES))
         parent, key = dice.choice(nodes)
         what = dice.randrange(10)
         value = parent[key]
         if what < 4:
-            parent[key] = dice.choice(VALUES)
+            parent[key] = copy.deepcopy(dice.choice(VALUES))
         elif what < 6 and isinstance(value, (int, float)):
             parent[key] = value + dice.choice((-1, 1, 64, -64)) if dice.random() < 0.7 else value * 2
         elif what == 6:
