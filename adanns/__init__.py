@@ -13,6 +13,7 @@ from adanns.errors import (
     IncompatibleVersionError,
     IndexLockedError,
     NotBuiltError,
+    NoTwinError,
 )
 from adanns.indexes import (
     CompactIndex,
@@ -24,6 +25,7 @@ from adanns.indexes import (
     OPQIndex,
     load,
 )
+from adanns.interop import from_faiss, to_faiss
 from adanns.ladder import default_ladder
 from adanns.results import SearchResult, StageStats
 from adanns.training.kmeans import Clusters, train_kmeans
@@ -43,6 +45,7 @@ __all__ = [
     "IncompatibleVersionError",
     "Index",
     "IndexLockedError",
+    "NoTwinError",
     "NotBuiltError",
     "OPQIndex",
     "SearchResult",
@@ -52,6 +55,8 @@ __all__ = [
     "default_ladder",
     "diagnose",
     "evaluate",
+    "from_faiss",
     "load",
+    "to_faiss",
     "train_kmeans",
 ]

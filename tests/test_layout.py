@@ -27,6 +27,7 @@ LAYERS = {
     "cli": 3,
     "diagnosis": 3,
     "distributed": 3,
+    "interop": 3,
     "serving": 3,
     "tuning": 3,
     "__init__": 4,
@@ -38,6 +39,7 @@ THIRD_PARTY = {
     "datasets": {"pyarrow", "safetensors", "tokenizers", "wordllama"},
     "diagnosis": {"matplotlib"},
     "distributed": {"ray"},
+    "interop": {"faiss"},
     "mrl": {"torch"},
     "serving": {"fastapi", "starlette", "uvicorn"},
 }

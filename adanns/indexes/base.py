@@ -234,15 +234,23 @@ class Index(ABC, Generic[P]):
 
         memory_dims: see adanns.load.
         """
-        index = cls.__new__(cls)
-        index._asked = index._parameters = cls.parameters_type.from_json(parameters)
+        asked = cls.parameters_type.from_json(parameters)
         if memory_dims is not None:
-            arrays = placed(arrays, bands_of(index._parameters), memory_dims)
-        index._built = bundle(index._parameters, arrays)
-        if index._parameters.codes_suffice and not index._built.table_rungs:
+            arrays = placed(arrays, bands_of(asked), memory_dims)
+        index = cls.of_arrays(asked, arrays)
+        index._stored = OnDisk(index._need_built(), folder, file)
+        return index
+
+    @classmethod
+    def of_arrays(cls: type[I], parameters: P, arrays: Arrays) -> I:
+        """The index that these arrays are. Raises ValueError, KeyError or TypeError where they do not fit."""
+        index = cls.__new__(cls)
+        index._asked = index._parameters = parameters
+        index._stored = None
+        index._built = bundle(parameters, arrays)
+        if parameters.codes_suffice and not index._built.table_rungs:
             raise ValueError("it holds no codes")
         index._check_dims(index._built.ladder)
-        index._stored = OnDisk(index._built, folder, file)
         return index
 
     def _plan(self, ladder: tuple[int, ...]) -> tuple[Band, ...]:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
-from adanns.arrays import CHUNK_ROWS, checked_count, checked_queries, checked_vectors
+from adanns.arrays import CHUNK_ROWS, Arrays, checked_count, checked_queries, checked_vectors
 from adanns.indexes.base import Built, Index, default_cascade
-from adanns.ladder import checked_rung
+from adanns.ladder import Metric, checked_rung
 from adanns.parameters import ListParameters
 from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padded
 from adanns.progress import Progress, ProgressCallback
@@ -185,21 +185,24 @@ class ListsIndex(Index[P]):
         return Clusters(centroids, assignments, objective)
 
     def _add_centroids(self, builder: PlaneBuilder, centroids: NDArray[np.float32], threads: int) -> None:
-        """The centroids as one list of int8 codes, and their norms at every rung that can route."""
-        count, dims = centroids.shape
-        plane = np.zeros((count, padded(dims)), np.float32)
-        plane[:, :dims] = centroids
-        planes: list[PlaneTuple] = [(0, dims, plane, None, None)]
-        metric = self._parameters.metric
-        whole = np.array([0, count], np.int64)
-        code = encoded_blocks(planes, dims, metric == "cosine", whole, threads)
-        builder.arrays |= {f"centroid_{part}": array for part, array in code.items()}
-        rungs = [rung for rung in builder.ladder if rung < dims] if dims in builder.ladder else []
-        builder.arrays["centroid_ladder"] = np.array([*rungs, dims], np.int32)
-        if metric != "ip":
-            terms = np.zeros((len(rungs) + 1, padded(count) + PADDED), np.float32)
-            _core.row_terms(planes, count, metric, builder.arrays["centroid_ladder"], terms, threads)
-            builder.arrays["centroid_terms"] = terms
+        builder.arrays |= centroid_arrays(centroids, builder.ladder, self._parameters.metric, threads)
+
+
+def centroid_arrays(centroids: NDArray[np.float32], ladder: Sequence[int], metric: Metric, threads: int) -> Arrays:
+    """What routes to lists: the centroids as one list of int8 codes, and their norms at every rung that can route."""
+    count, dims = centroids.shape
+    plane = np.zeros((count, padded(dims)), np.float32)
+    plane[:, :dims] = centroids
+    planes: list[PlaneTuple] = [(0, dims, plane, None, None)]
+    code = encoded_blocks(planes, dims, metric == "cosine", np.array([0, count], np.int64), threads)
+    arrays: Arrays = {f"centroid_{part}": array for part, array in code.items()}
+    rungs = [rung for rung in ladder if rung < dims] if dims in ladder else []
+    arrays["centroid_ladder"] = np.array([*rungs, dims], np.int32)
+    if metric != "ip":
+        terms = np.zeros((len(rungs) + 1, padded(count) + PADDED), np.float32)
+        _core.row_terms(planes, count, metric, arrays["centroid_ladder"], terms, threads)
+        arrays["centroid_terms"] = terms
+    return arrays
 
 
 def default_lists(rows: int) -> int:
