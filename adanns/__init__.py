@@ -14,6 +14,7 @@ from adanns.errors import (
     IndexLockedError,
     NotBuiltError,
     NoTwinError,
+    UnknownIdError,
 )
 from adanns.indexes import (
     CompactIndex,
@@ -25,9 +26,11 @@ from adanns.indexes import (
     OPQIndex,
     load,
 )
+from adanns.indexes.filters import Filter
+from adanns.indexes.health import Health
 from adanns.interop import from_faiss, to_faiss
 from adanns.ladder import default_ladder
-from adanns.results import SearchResult, StageStats
+from adanns.results import RangeResult, SearchResult, StageStats
 from adanns.training.kmeans import Clusters, train_kmeans
 
 __version__ = "0.1.0"
@@ -39,7 +42,9 @@ __all__ = [
     "Diagnosis",
     "DuplicateIdError",
     "ExactIndex",
+    "Filter",
     "FunnelIndex",
+    "Health",
     "IVFIndex",
     "IVFOPQIndex",
     "IncompatibleVersionError",
@@ -48,8 +53,10 @@ __all__ = [
     "NoTwinError",
     "NotBuiltError",
     "OPQIndex",
+    "RangeResult",
     "SearchResult",
     "StageStats",
+    "UnknownIdError",
     "adaptive_classification",
     "datasets",
     "default_ladder",

@@ -40,6 +40,10 @@ class IndexView:
         table_code: _TableCode | None = None,
         zero_rows: NDArray[np.int64] | None = None,
     ) -> None: ...
+
+class Snapshot:
+    def __init__(self, segments: Sequence[tuple[IndexView, NDArray[np.uint64] | None]]) -> None: ...
+    def live_rows(self) -> list[int]: ...
     def search(
         self,
         queries: NDArray[np.float32],
@@ -52,7 +56,19 @@ class IndexView:
         threads: int,
         routing_queries: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int32], int, list[int]]: ...
+    def range_search(
+        self,
+        queries: NDArray[np.float32],
+        radius: float,
+        dims: int,
+        scan: str,
+        probe_count: int,
+        routing_dims: int,
+        threads: int,
+        routing_queries: NDArray[np.float32] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], int]: ...
 
+def ids_where(ids: NDArray[np.int64], address: int) -> NDArray[np.bool_]: ...
 def first_not_finite(vectors: NDArray[Any], threads: int) -> int: ...
 def pack_rows(
     vectors: NDArray[Any],
@@ -79,7 +95,11 @@ def row_terms(
     threads: int,
 ) -> None: ...
 def quantise_plane(
-    rows: NDArray[np.float32], dims: int, out: NDArray[np.int8], threads: int
+    rows: NDArray[np.float32],
+    dims: int,
+    out: NDArray[np.int8],
+    threads: int,
+    learnt: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 def encode_blocks(
     planes: list[_Plane],
@@ -88,6 +108,7 @@ def encode_blocks(
     list_offsets: NDArray[np.int64],
     blocks: NDArray[np.uint8],
     threads: int,
+    learnt: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 def assign(
     rows: NDArray[np.float32], centroids: NDArray[np.float32], by_dot: bool, with_distances: bool, threads: int

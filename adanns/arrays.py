@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import operator
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,8 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]  # the named arrays that an index is
 CHUNK_ROWS = 1 << 16  # rows packed at a time: bounds the memory beside the index
 CACHE_LINE = 64
 LARGEST_COUNT = (1 << 31) - 1
+LARGEST_ID = (1 << 63) - 1
+MISSING = -1  # stands in results for the id of a row that was not found
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -109,21 +112,23 @@ def checked_queries(queries: Any, dims: int, name: str = "queries") -> NDArray[n
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def row_chunks(vectors: Any, chunk_rows: int = CHUNK_ROWS) -> tuple[Iterator[tuple[Vectors, Any]], int | None]:
+def row_chunks(
+    vectors: Any, dims: int | None = None, chunk_rows: int = CHUNK_ROWS
+) -> tuple[Iterator[tuple[Vectors, Any]], int | None]:
     """Checked chunks of (vectors, ids or None), and how many rows there are where that is known.
 
     `vectors` is anything numpy reads as a matrix (memory maps are read `chunk_rows` at a time, and let go), or an
-    iterable of chunks, each a matrix or a pair (matrix, ids).
+    iterable of chunks, each a matrix or a pair (matrix, ids). dims: what all must have, where that is known.
     """
     if is_matrix(vectors):
         whole = np.asarray(vectors)
-        check_matrix(whole, "vectors")
+        check_matrix(whole, "vectors", dims)
         # A private map's pages hold what was written to them, and nothing else does.
         shared = isinstance(vectors, np.memmap) and vectors.mode in ("r", "r+")
         return _parts_of(whole, chunk_rows, shared), len(whole)
     if not isinstance(vectors, Iterable):
         raise TypeError(f"vectors are a {type(vectors).__name__}; expected a matrix or an iterable of chunks")
-    return _checked_chunks(vectors), None
+    return _checked_chunks(vectors, dims), None
 
 
 def is_matrix(vectors: Any) -> bool:
@@ -139,8 +144,7 @@ def _parts_of(whole: NDArray[Any], chunk_rows: int, shared: bool) -> Iterator[tu
             let_go(part)
 
 
-def _checked_chunks(chunks: Iterable[Any]) -> Iterator[tuple[Vectors, Any]]:
-    dims = None
+def _checked_chunks(chunks: Iterable[Any], dims: int | None) -> Iterator[tuple[Vectors, Any]]:
     for number, chunk in enumerate(chunks):
         rows, ids = chunk if isinstance(chunk, tuple) and len(chunk) == 2 else (chunk, None)
         array = checked_vectors(rows, f"vectors of chunk {number}", dims)
@@ -148,26 +152,42 @@ def _checked_chunks(chunks: Iterable[Any]) -> Iterator[tuple[Vectors, Any]]:
         yield array, ids
 
 
-def checked_ids(ids: Any, rows: int) -> NDArray[np.int64]:
-    """Unique non-negative int64 ids, one per row; None gives 0 ... rows - 1."""
+def checked_ids(ids: Any, rows: int, first_id: int = 0) -> NDArray[np.int64]:
+    """Unique int64 ids other than -1, one per row; None gives first_id, first_id + 1, ..."""
     if ids is None:
-        return np.arange(rows, dtype=np.int64)
-    array = np.asarray(ids)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"ids have dtype {array.dtype}; expected integers")
+        if first_id + rows > LARGEST_ID:
+            raise ValueError(f"ids would go from {first_id} beyond int64; pass ids=")
+        return np.arange(first_id, first_id + rows, dtype=np.int64)
+    array = _as_ids(ids, "ids")
     if array.shape != (rows,):
         raise ValueError(f"ids have shape {array.shape}; expected ({rows},), one per row")
-    if array.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
-        raise ValueError("ids go beyond int64")
-    array = np.array(array, dtype=np.int64)
-    if array.min() < 0:
-        raise ValueError(f"ids hold {array.min()} at row {int(array.argmin())}; ids are not negative: -1 means missing")
+    if (array == MISSING).any():
+        raise ValueError(f"ids hold {MISSING} at row {int((array == MISSING).argmax())}, which means a missing result")
     values, counts = np.unique(array, return_counts=True)
     if len(values) != rows:
         twice = values[counts > 1][0]
         first, second = np.flatnonzero(array == twice)[:2]
         raise DuplicateIdError(f"id {twice} is given to rows {first} and {second}; ids must be unique")
     return array
+
+
+def checked_id_set(ids: Any, name: str) -> NDArray[np.int64]:
+    """Different int64 ids, ascending, of one id or of any array, list, set or range of them."""
+    array = _as_ids(list(ids) if isinstance(ids, Set) else ids, name)
+    if array.ndim > 1:
+        raise ValueError(f"{name} have shape {array.shape}; expected one dimension")
+    return np.unique(array)
+
+
+def _as_ids(ids: Any, name: str) -> NDArray[np.int64]:
+    array = np.asarray(ids)
+    if array.size == 0 and not isinstance(ids, np.ndarray):
+        array = array.astype(np.int64)  # numpy takes an empty list for float64
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} have dtype {array.dtype}; expected integers")
+    if array.dtype == np.uint64 and array.max(initial=0) > LARGEST_ID:
+        raise ValueError(f"{name} go beyond int64")
+    return np.array(array, dtype=np.int64)
 
 
 def checked_count(value: Any, name: str, least: int = 1) -> int:
@@ -178,6 +198,17 @@ def checked_count(value: Any, name: str, least: int = 1) -> int:
             f"{name}={count}; expected {least} or more" + ("" if count < least else f", {LARGEST_COUNT} at most")
         )
     return count
+
+
+def checked_radius(radius: Any) -> float:
+    """A distance: any number but NaN."""
+    try:
+        value = float(radius)
+    except (TypeError, ValueError):
+        raise TypeError(f"radius is {radius!r}; expected a number") from None
+    if math.isnan(value):
+        raise ValueError("radius is NaN; expected a distance")
+    return value
 
 
 def checked_seed(value: Any) -> int:

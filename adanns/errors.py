@@ -11,6 +11,10 @@ class DuplicateIdError(ValueError):
     """Two rows were given the same id."""
 
 
+class UnknownIdError(LookupError):
+    """An id that is not in the index was to be removed."""
+
+
 class CorruptIndexError(ValueError):
     """A saved index does not hold what its header says."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +18,8 @@ from adanns.workspace import SHARE, Workspace
 PADDED = 16  # elements: rows are padded to whole vectors, and row terms leave as much room at their end
 FAULT_BYTES = 1 << 16  # that Linux maps around a byte of a file that is read
 PlaneTuple = tuple[int, int, NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]
+Scales: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Step and middle of int8 codes per dimension: value = middle + step * code."""
 Plan: TypeAlias = Callable[[tuple[int, ...]], tuple[Band, ...]]
 """The planes of vectors with this ladder; raises where something else does not fit the ladder."""
 WorkingBytes: TypeAlias = Callable[[int, tuple[int, ...]], int]
@@ -52,20 +54,31 @@ class PlaneBuilder:
         ladder: Sequence[int] | None,
         plan: Plan,
         threads: int,
-        workspace: Workspace,
-        working_bytes: WorkingBytes,
+        *,
+        workspace: Workspace | None = None,
+        working_bytes: WorkingBytes = lambda rows, ladder: 0,
+        learnt: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        self.workspace = workspace
+        """workspace: where the arrays are made; default: in memory. working_bytes: see there.
+
+        learnt: arrays of an index that the vectors are added to: its scales and offsets of int8 are taken.
+        """
+        self.workspace = workspace or Workspace()
         self._working_bytes = working_bytes
         self.metric = metric
         self._given_ladder = ladder
         self._plan = plan
         self._threads = threads
+        self._learnt = learnt
 
-    def pack(self, vectors: Any, ids: Any, progress: Progress) -> None:
-        """Read all chunks. Raises before anything is kept where a chunk is not as expected."""
+    def pack(self, vectors: Any, ids: Any, progress: Progress, *, first_id: int = 0) -> None:
+        """Read all chunks. Raises before anything is kept where a chunk is not as expected.
+
+        first_id: of the numbers that rows get without ids of their own.
+        """
+        added_to = self._given_ladder[-1] if self._learnt is not None and self._given_ladder is not None else None
         width = vectors.shape[1] if getattr(vectors, "ndim", 0) == 2 else 1
-        chunks, rows = row_chunks(vectors, self.workspace.chunk_rows(4 * max(1, width)))
+        chunks, rows = row_chunks(vectors, added_to, self.workspace.chunk_rows(4 * max(1, width)))
         parts: list[list[NDArray[Any]]] = []
         part_ids: list[Any] = []
         done = 0
@@ -90,7 +103,7 @@ class PlaneBuilder:
         if rows is None:
             self._expect(done)
         self.rows = done
-        self.arrays: Arrays = {"ids": checked_ids(_joined_ids(part_ids) if part_ids else ids, done)}
+        self.arrays: Arrays = {"ids": checked_ids(_joined_ids(part_ids) if part_ids else ids, done, first_id)}
         for i, band in enumerate(self.bands):
             plane = parts[0][i] if len(parts) == 1 else self._joined([part[i] for part in parts])
             for part in parts:
@@ -156,11 +169,13 @@ class PlaneBuilder:
 
     def add_code(self, dims: int, list_offsets: NDArray[np.int64]) -> None:
         """int8 blocks of a prefix: `code_blocks`, `code_scales`, `code_offsets`."""
-        code = encoded_blocks(
-            self.planes(), dims, self.metric == "cosine", list_offsets, self._threads, self.workspace.empty
-        )
+        learnt, empty = self._scales_of("code"), self.workspace.empty
+        code = encoded_blocks(self.planes(), dims, self.metric == "cosine", list_offsets, self._threads, learnt, empty)
         self._let_go()
         self.arrays |= {f"code_{part}": array for part, array in code.items()}
+
+    def _scales_of(self, name: str) -> Scales | None:
+        return None if self._learnt is None else (self._learnt[f"{name}_scales"], self._learnt[f"{name}_offsets"])
 
     def _staging(self, band: Band, rows: int) -> NDArray[Any]:
         # int8 needs the extent of every dimension first, so it waits in float32.
@@ -218,7 +233,7 @@ class PlaneBuilder:
     def _keep(self, name: str, band: Band, plane: NDArray[Any]) -> None:
         if band.type == "int8":
             codes = self.workspace.empty(plane.shape, np.int8)
-            scales, offsets = _core.quantise_plane(plane, band.dims, codes, self._threads)
+            scales, offsets = _core.quantise_plane(plane, band.dims, codes, self._threads, self._scales_of(name))
             self.workspace.let_go((plane, codes))
             self.arrays |= {name: codes, f"{name}_scales": scales, f"{name}_offsets": offsets}
         else:
@@ -231,12 +246,13 @@ def encoded_blocks(
     normalise: bool,
     list_offsets: NDArray[np.int64],
     threads: int,
+    learnt: Scales | None = None,
     empty: Callable[[tuple[int, ...], DTypeLike], NDArray[Any]] = aligned_empty,
 ) -> Arrays:
     """int8 code `blocks` of a prefix, `scales` and `offsets` per dimension; each list starts a new block of 16 rows."""
     blocks = int((-(-np.diff(list_offsets) // PADDED)).sum())
     codes = empty((blocks, -(-dims // 4) * 4 * PADDED), np.uint8)
-    scales, offsets = _core.encode_blocks(planes, dims, normalise, list_offsets, codes, threads)
+    scales, offsets = _core.encode_blocks(planes, dims, normalise, list_offsets, codes, threads, learnt)
     return {"blocks": codes, "scales": scales, "offsets": offsets}
 
 

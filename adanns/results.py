@@ -59,3 +59,34 @@ class SearchResult:
     def __repr__(self) -> str:
         queries, k = self.ids.shape
         return f"SearchResult({queries} queries, k={k})"
+
+
+@dataclass(frozen=True, eq=False)
+class RangeResult:
+    """All neighbours within a radius, for a batch of queries; unpacks as `offsets, distances, ids`.
+
+    offsets: int64 (queries + 1,); query q has results offsets[q] to offsets[q + 1].
+    distances: float32 (results,), ascending for each query. ids: int64 (results,).
+    """
+
+    offsets: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    ids: NDArray[np.int64]
+
+    def of(self, query: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(distances, ids) of one query."""
+        here = slice(self.offsets[query], self.offsets[query + 1])
+        return self.distances[here], self.ids[here]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """int64 (queries,), how many results each query has."""
+        return np.diff(self.offsets)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        yield self.offsets
+        yield self.distances
+        yield self.ids
+
+    def __repr__(self) -> str:
+        return f"RangeResult({len(self.offsets) - 1} queries, {len(self.ids)} results)"

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 import adanns
-from adanns.storage.folder import MANIFEST, UNFINISHED_MANIFEST, UNFINISHED_SEGMENT
+from adanns.storage.folder import UNFINISHED_MANIFEST, UNFINISHED_SEGMENT
+from adanns.storage.manifest import MANIFEST
 from benchmarks import machine, results
 from benchmarks.table import aligned
 

@@ -62,8 +62,9 @@ def scan_speeds(rounds: int, seed: int, rows: int = ROWS) -> Iterator[ScanSpeed]
 def _compare(
     bits: int, code_bytes: int, view: _core.IndexView, peers: dict[str, Any], queries: Floats, rows: int, rounds: int
 ) -> ScanSpeed:
+    ours = _core.Snapshot([(view, None)])
     calls: dict[str, Callable[[], Any]] = {
-        "ours": lambda: view.search(queries, K, DIMS, "tables", 0, 0, [(DIMS, RESCORED)], 1)
+        "ours": lambda: ours.search(queries, K, DIMS, "tables", 0, 0, [(DIMS, RESCORED)], 1)
     } | {name: lambda index=index: index.search(queries, K) for name, index in peers.items()}
     found = {name: call()[1] for name, call in calls.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}

@@ -60,10 +60,27 @@ class Recipe:
             options["clusters"] = adanns.train_kmeans(representation, lists, seed=3)
         return index.build(vectors, *args, **options)
 
+    def add(self, index: Any, vectors: Array, *args: Any, **options: Any) -> Any:
+        return index.add(vectors, *args, **self._routed(vectors, options))
+
+    def upsert(self, index: Any, vectors: Array, *args: Any, **options: Any) -> Any:
+        return index.upsert(vectors, *args, **self._routed(vectors, options))
+
+    def _routed(self, vectors: Array, options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "routing_vectors": foreign_representation(vectors)} if self.foreign else options
+
     def search(self, index: Any, queries: Array, k: int = 10, **options: Any) -> Any:
         if self.foreign:
             options["routing_queries"] = foreign_representation(np.atleast_2d(queries))
         return index.search(queries, k, **options)
+
+    def range_search(self, index: Any, queries: Array, radius: float, **options: Any) -> Any:
+        """Of all rows."""
+        if self.foreign:
+            options["routing_queries"] = foreign_representation(np.atleast_2d(queries))
+        if "lists" in self.options:
+            options["probes"] = LISTS
+        return index.range_search(queries, radius, **options)
 
     def exhaustive(self, index: Any, queries: Array, k: int = 10, dims: int | None = None, **options: Any) -> Any:
         """A search that leaves nothing out, at all dims or at a rung: the result is exact."""

@@ -299,11 +299,11 @@ def test_a_corrupt_code_is_refused(case: str, precision: Any, tmp_path: Path) ->
         adanns.load(tmp_path / "index")
 
 
-@pytest.mark.parametrize("version", [1, 3, 99, 0])
+@pytest.mark.parametrize("version", [1, 4, 99, 0])
 def test_an_index_of_another_version_is_refused(version: int, tmp_path: Path) -> None:
     built("exact").save(tmp_path / "index")
     (tmp_path / "index" / "manifest.json").write_text(json.dumps({"format": "adanns", "version": version, "new": True}))
-    message = f"format version {version}; this adanns reads versions 1 and 2"
+    message = f"format version {version}; this adanns reads versions 1, 2 and 3"
     with pytest.raises(adanns.IncompatibleVersionError, match=message):
         adanns.load(tmp_path / "index")
 

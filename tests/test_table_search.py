@@ -56,7 +56,7 @@ class Case:
         index: Any = adanns.ExactIndex(**options)
         if self.lists:
             index = adanns.IVFIndex(8, 24, lists=self.lists, scan_precision=None, **options)
-        arrays = index.build(vectors, ids, progress=False)._built.arrays
+        arrays = index.build(vectors, ids, progress=False).arrays
         self.arrays, self.ids = arrays, arrays["ids"]
         self.bands = plan_planes(LADDER, "float32")
         planes = plane_tuples(self.bands, arrays)
@@ -107,7 +107,8 @@ class Case:
     def search(
         self, queries: Array, k: int, dims: int = DIMS, stages: Any = (), threads: int = 1, view: Any = None
     ) -> SearchResult:
-        found = (view or self.view).search(queries, k, dims, "tables", self.lists, 8, list(stages), threads)
+        snapshot = _core.Snapshot([(view or self.view, None)])
+        found = snapshot.search(queries, k, dims, "tables", self.lists, 8, list(stages), threads)
         return SearchResult(*found[:3], ())
 
     def twin(self, queries: Array, dims: int = DIMS) -> Array:
@@ -302,4 +303,4 @@ def test_a_scan_that_the_index_cannot_do_is_refused() -> None:
         (case.view, "codes", 24, [], "choose 'planes', 'code' or 'tables'"),
     ):
         with pytest.raises(ValueError, match=message):
-            view.search(queries, 5, dims, scan, 0, 0, stages, 1)
+            _core.Snapshot([(view, None)]).search(queries, 5, dims, scan, 0, 0, stages, 1)

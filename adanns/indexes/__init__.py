@@ -46,7 +46,7 @@ def load(folder: str | Path, mmap: bool = False, *, memory_dims: int | None = No
     for index_class in INDEX_CLASSES:
         if index_class.kind == stored.kind:
             try:
-                return index_class.restore(stored.parameters, stored.arrays, place, stored.file, memory_dims)
+                return index_class.restore(stored, place, memory_dims)
             except MISFITS as error:
                 raise CorruptIndexError(
                     f"{folder} does not hold a {stored.kind} index as its manifest says: {error}"

@@ -3,123 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns import _core
-from adanns.arrays import Arrays, Stages, checked_queries, checked_stages, checked_threads
-from adanns.errors import NotBuiltError
-from adanns.indexes.table_codes import table_code_tuple
+from adanns.arrays import Arrays, checked_id_set, checked_radius, checked_threads
+from adanns.errors import DuplicateIdError, NotBuiltError, UnknownIdError
+from adanns.indexes import changes
+from adanns.indexes.built import Built, bundle
+from adanns.indexes.health import Health, health_of
+from adanns.indexes.saving import restored, stored_of
+from adanns.indexes.searching import range_search_snapshot
+from adanns.indexes.snapshot import Origin, Segment, Snapshot
 from adanns.ladder import Band, checked_rung, plan_planes
 from adanns.parameters import IndexParameters
-from adanns.planes import PlaneBuilder, plane_tuples
+from adanns.planes import PlaneBuilder
 from adanns.progress import Progress, ProgressCallback
-from adanns.results import SearchResult
-from adanns.storage.folder import write_index
-from adanns.storage.placement import placed
+from adanns.results import RangeResult
+from adanns.storage.folder import Stored, write_index
 from adanns.workspace import Workspace
 
-SHORTLIST = 100  # candidates kept of the scan by default
-RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's dims
-LAST_STAGE = 20  # candidates that the default cascade compares at all dims
 P = TypeVar("P", bound=IndexParameters)
 I = TypeVar("I", bound="Index[Any]")  # noqa: E741
-
-
-@dataclass(frozen=True)
-class Built:
-    """One built index: replaced as a whole, so that a search sees either the old one or the new one."""
-
-    arrays: Arrays
-    ladder: tuple[int, ...]
-    code_dims: int  # prefix of the int8 codes; 0 where there are none
-    table_rungs: tuple[int, ...]  # prefixes that the table code can be searched at
-    lists: int  # 0 where rows are not in lists
-    centroid_dims: int
-    view: _core.IndexView
-
-    @property
-    def rows(self) -> int:
-        """Vectors held."""
-        return len(self.arrays["ids"])
-
-    @property
-    def dims(self) -> int:
-        """Dimensions of a whole vector."""
-        return self.ladder[-1]
-
-    @property
-    def codes_alone(self) -> bool:
-        """Whether there are no planes."""
-        return "plane_0" not in self.arrays
-
-    def scan_of(self, dims: int) -> Literal["planes", "code", "tables"]:
-        """What a scan at a prefix reads."""
-        if dims in self.table_rungs:
-            return "tables"
-        if self.codes_alone:
-            raise ValueError(f"scan_dims={dims}: this index keeps codes alone, and can scan at {self.table_rungs} dims")
-        return "code" if dims <= self.code_dims else "planes"
-
-
-@dataclass(frozen=True)
-class OnDisk:
-    """A built index and the file of a folder that holds its arrays: of another one, built since, it says nothing."""
-
-    built: Built
-    folder: Path
-    file: str
-
-
-def bands_of(parameters: IndexParameters) -> tuple[Band, ...]:
-    """The planes of a built index with these parameters."""
-    if parameters.ladder is None:
-        raise ValueError("the parameters of a built index name its ladder")
-    return plan_planes(parameters.ladder, parameters.precision) if parameters.precision is not None else ()
-
-
-def bundle(parameters: IndexParameters, arrays: Arrays) -> Built:
-    """The views of an index's arrays, made once."""
-    bands, ladder = bands_of(parameters), parameters.ladder or ()
-    for number, band in enumerate(bands):
-        if arrays[f"plane_{number}"].dtype != band.type:
-            raise ValueError(f"plane_{number} is of {arrays[f'plane_{number}'].dtype}, not {band.type}")
-    code = lists = table_code = None
-    if "code_blocks" in arrays:
-        code = (len(arrays["code_scales"]), arrays["code_blocks"], arrays["code_scales"], arrays["code_offsets"])
-    table_rungs: tuple[int, ...] = ()
-    if "table_blocks" in arrays:
-        table_code = table_code_tuple(arrays)
-        table_rungs = tuple(arrays["table_rungs"][:, 0].tolist())
-    centroid_dims = len(arrays["centroid_scales"]) if "centroid_scales" in arrays else 0
-    if "list_offsets" in arrays:
-        centroid_code = (
-            centroid_dims,
-            arrays["centroid_blocks"],
-            arrays["centroid_scales"],
-            arrays["centroid_offsets"],
-        )
-        lists = (arrays["list_offsets"], centroid_code, arrays["centroid_ladder"], arrays.get("centroid_terms"))
-    view = _core.IndexView(
-        metric=parameters.metric,
-        ladder=np.array(ladder, np.int32),
-        planes=plane_tuples(bands, arrays),
-        terms=arrays.get("terms"),
-        ids=arrays["ids"],
-        code=code,
-        lists=lists,
-        table_code=table_code,
-        zero_rows=arrays.get("zero_rows"),
-    )
-    count = len(arrays["list_offsets"]) - 1 if lists is not None else 0
-    return Built(arrays, ladder, code[0] if code is not None else 0, table_rungs, count, centroid_dims, view)
 
 
 class Index(ABC, Generic[P]):
@@ -131,8 +43,12 @@ class Index(ABC, Generic[P]):
     def __init__(self, parameters: P) -> None:
         self._asked = parameters  # as given: without a ladder, each build takes the default of its vectors
         self._parameters = parameters
-        self._built: Built | None = None
-        self._stored: OnDisk | None = None
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._snapshot: Snapshot | None = None  # replaced as a whole: a search sees one, whatever other threads change
+        self._changing = threading.RLock()  # held by whoever makes the next snapshot
+        self._files: tuple[Path, WeakKeyDictionary[Built, str]] | None = None  # a folder, and what it holds
 
     @property
     def parameters(self) -> P:
@@ -141,29 +57,39 @@ class Index(ABC, Generic[P]):
 
     @property
     def rows(self) -> int:
-        """Vectors held."""
-        return self._need_built().rows
+        """Vectors held, without those removed."""
+        return self._need_snapshot().rows
 
     @property
     def dims(self) -> int:
         """Dimensions of a whole vector."""
-        return self._need_built().dims
+        return self._need_snapshot().first.dims
 
     @property
     def ladder(self) -> tuple[int, ...]:
         """Dims that a search may use."""
-        return self._need_built().ladder
+        return self._need_snapshot().first.ladder
 
     @property
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Everything that the index is, by name (docs/format.md); not to be written to."""
-        return MappingProxyType(self._need_built().arrays)
+        """Everything that the index is, by name (docs/format.md); not to be written to.
+
+        Raises ValueError where it was changed since it was built or compacted, and is more than one dict of arrays.
+        """
+        snapshot = self._need_snapshot()
+        if not snapshot.whole:
+            raise ValueError(
+                f"the index has {len(snapshot.segments)} segments and {snapshot.stored_rows - snapshot.rows} removed "
+                f"rows; call compact() before its arrays are read"
+            )
+        return MappingProxyType(snapshot.first.arrays)
 
     @property
     def bytes_per_vector(self) -> float:
-        """Bytes of all arrays, divided by rows."""
-        built = self._need_built()
-        return sum(array.nbytes for array in built.arrays.values()) / built.rows
+        """Bytes of all arrays, removed rows among them, divided by rows."""
+        snapshot = self._need_snapshot()
+        own = [changes.own_arrays(part.built, first=i == 0) for i, part in enumerate(snapshot.segments)]
+        return sum(array.nbytes for arrays in own for array in arrays.values()) / max(1, snapshot.rows)
 
     def build(
         self: I,
@@ -198,10 +124,15 @@ class Index(ABC, Generic[P]):
         workspace: Workspace,
     ) -> I:
         parameters = self._asked
-        with Progress(progress) as shown:
+        with self._changing, Progress(progress) as shown:
             workers = checked_threads(threads)
             builder = PlaneBuilder(
-                parameters.metric, parameters.ladder, self._plan, workers, workspace, self._working_bytes
+                parameters.metric,
+                parameters.ladder,
+                self._plan,
+                workers,
+                workspace=workspace,
+                working_bytes=self._working_bytes,
             )
             builder.pack(vectors, ids, shown)
             organise(builder, shown, workers)
@@ -209,48 +140,166 @@ class Index(ABC, Generic[P]):
                 builder.drop_planes()
             else:
                 builder.add_terms()
-        resolved = dataclasses.replace(parameters, ladder=builder.ladder)
-        self._built = bundle(resolved, builder.arrays)
-        self._parameters = resolved
+            resolved = dataclasses.replace(parameters, ladder=builder.ladder)
+            built = bundle(resolved, builder.arrays)
+            self._snapshot = Snapshot((Segment(built),), Origin.of(built))
+            self._parameters = resolved
         return self
+
+    def add(
+        self: I,
+        vectors: Any,
+        ids: Any = None,
+        *,
+        threads: int | None = None,
+        progress: bool | ProgressCallback | None = None,
+    ) -> I:
+        """Add vectors, with what the index learnt when it was built; returns the index. Searches may go on meanwhile.
+
+        vectors, threads, progress: as in `build`. int8 values beyond the extent of the rows built from are clipped.
+        ids: default: the numbers after the largest id so far. Raises DuplicateIdError where the index holds one; then,
+            as with any error, nothing has changed.
+        """
+        return self._add(vectors, ids, threads, progress, replace=False)
+
+    def upsert(
+        self: I,
+        vectors: Any,
+        ids: Any,
+        *,
+        threads: int | None = None,
+        progress: bool | ProgressCallback | None = None,
+    ) -> I:
+        """Add vectors in place of those with the same ids, where there are any; a search sees all of it or nothing.
+
+        Otherwise as `add`.
+        """
+        return self._add(vectors, ids, threads, progress, replace=True)
+
+    def _add(
+        self: I,
+        vectors: Any,
+        ids: Any,
+        threads: int | None,
+        progress: bool | ProgressCallback | None,
+        *,
+        replace: bool,
+        routing_vectors: Any = None,
+    ) -> I:
+        with self._changing, Progress(progress) as shown:
+            snapshot, workers = self._need_snapshot(), checked_threads(threads)
+            first = snapshot.first
+            builder = PlaneBuilder(self._asked.metric, first.ladder, self._plan, workers, learnt=first.arrays)
+            first_id = 1 + max(segment.built.largest_id for segment in snapshot.segments)
+            builder.pack(vectors, ids, shown, first_id=max(0, first_id))
+            points = self._routing_points(first, builder.rows, routing_vectors, workers)
+            without, held = snapshot.without(np.sort(builder.arrays["ids"]))
+            if held.any() and not replace:
+                one = np.sort(builder.arrays["ids"])[held][0]
+                raise DuplicateIdError(
+                    f"id {one} is in the index already, and so are {held.sum() - 1} more; see upsert"
+                )
+            new = changes.encoded(first, self._parameters, builder, points, shown, workers)
+            self._snapshot = self._with_small_ones_merged(without.with_added(new))
+        return self
+
+    def _with_small_ones_merged(self, snapshot: Snapshot) -> Snapshot:
+        count = changes.small_tail(snapshot)
+        if count < 2:
+            return snapshot
+        kept, tail = snapshot.segments[:-count], snapshot.segments[-count:]
+        one = changes.merged(tail, snapshot.first, self._parameters)
+        return Snapshot((*kept, Segment(one)), snapshot.origin)
+
+    def remove(self, ids: Any, *, missing: Literal["raise", "ignore"] = "raise") -> int:
+        """Remove rows by id; returns how many there were. They are never returned again, and stored until `compact`.
+
+        ids: one id, or an array, list, set or range of them.
+        missing: what to do about ids that the index does not hold: "raise" UnknownIdError and change nothing, or
+            "ignore" them.
+        """
+        if missing not in ("raise", "ignore"):
+            raise ValueError(f"missing is {missing!r}; choose 'raise' or 'ignore'")
+        wanted = checked_id_set(ids, "ids")
+        with self._changing:
+            snapshot, found = self._need_snapshot().without(wanted)
+            if missing == "raise" and not found.all():
+                raise UnknownIdError(
+                    f"id {wanted[~found][0]} is not in the index, nor are {(~found).sum() - 1} more of the "
+                    f"{len(wanted)} to remove; pass missing='ignore' to remove the others"
+                )
+            self._snapshot = snapshot.without_empty_segments()
+        return int(found.sum())
+
+    def compact(self: I) -> I:
+        """Make the index one segment without its removed rows; returns it. Nothing is learnt again, so results stay.
+
+        Needs memory for a second copy of the rows that stay. Searches may go on meanwhile.
+        """
+        with self._changing:
+            snapshot = self._need_snapshot()
+            if not snapshot.whole:
+                one = changes.merged(snapshot.segments, snapshot.first, self._parameters)
+                self._snapshot = Snapshot((Segment(one),), snapshot.origin)
+        return self
+
+    def health(self) -> Health:
+        """How much is removed, added or out of balance, and whether to compact or rebuild."""
+        return health_of(self._need_snapshot())
+
+    def range_search(
+        self, queries: Any, radius: float, *, dims: int | None = None, filter: Any = None, threads: int | None = None
+    ) -> RangeResult:
+        """Every row within a distance of `radius`, nearest first, for each query.
+
+        dims: prefix at which rows are measured; None: all, or what is coded where codes are all there is.
+        filter: ids that may be returned (see adanns.Filter).
+        """
+        snapshot = self._need_snapshot()
+        at = self._rung(snapshot.first, dims, snapshot.first.measured_dims, "dims")
+        return range_search_snapshot(snapshot, queries, checked_radius(radius), dims=at, threads=threads, filter=filter)
 
     def save(self, folder: str | Path) -> None:
         """Write the index to a folder; `adanns.load` reads it back.
 
-        The folder may hold an older index: after a crash at any point it holds that one or the new one, whole. Arrays
+        The folder may hold an older index: after a crash at any point it holds that one or the new one, whole. Segments
         that it holds already are not written again. Raises FileExistsError where it holds something else,
         IndexLockedError while another process saves there.
         """
-        built, place, stored = self._need_built(), Path(folder).absolute(), self._stored
-        known = stored.file if stored is not None and stored.built is built and stored.folder == place else None
-        file = write_index(place, self.kind, self._parameters.to_json(), built.arrays, known=known)
-        self._stored = OnDisk(built, place, file)
+        with self._changing:
+            snapshot, place = self._need_snapshot(), Path(folder).absolute()
+            known = self._files[1] if self._files is not None and self._files[0] == place else None
+            self._keep_files(place, write_index(place, stored_of(self.kind, self._parameters, snapshot, known)))
+
+    def _keep_files(self, place: Path, names: Sequence[str]) -> None:
+        files: WeakKeyDictionary[Built, str] = WeakKeyDictionary()
+        for segment, name in zip(self._need_snapshot().segments, names, strict=True):
+            files[segment.built] = name
+        self._files = (place, files)
 
     @classmethod
-    def restore(
-        cls: type[I], parameters: str, arrays: Arrays, folder: Path, file: str, memory_dims: int | None = None
-    ) -> I:
-        """The index that `save` wrote, from its parameters and arrays, which a file of a folder holds.
-
-        memory_dims: see adanns.load.
-        """
-        asked = cls.parameters_type.from_json(parameters)
-        if memory_dims is not None:
-            arrays = placed(arrays, bands_of(asked), memory_dims)
-        index = cls.of_arrays(asked, arrays)
-        index._stored = OnDisk(index._need_built(), folder, file)
+    def restore(cls: type[I], stored: Stored, folder: Path, memory_dims: int | None = None) -> I:
+        """The index that `save` wrote to a folder. memory_dims: see adanns.load."""
+        parameters = cls.parameters_type.from_json(stored.parameters)
+        index = cls._of_snapshot(parameters, restored(stored, parameters, memory_dims))
+        index._keep_files(folder, [part.file for part in stored.parts])
         return index
 
     @classmethod
     def of_arrays(cls: type[I], parameters: P, arrays: Arrays) -> I:
         """The index that these arrays are. Raises ValueError, KeyError or TypeError where they do not fit."""
+        built = bundle(parameters, arrays)
+        return cls._of_snapshot(parameters, Snapshot((Segment(built),), Origin.of(built)))
+
+    @classmethod
+    def _of_snapshot(cls: type[I], parameters: P, snapshot: Snapshot) -> I:
         index = cls.__new__(cls)
         index._asked = index._parameters = parameters
-        index._stored = None
-        index._built = bundle(parameters, arrays)
-        if parameters.codes_suffice and not index._built.table_rungs:
+        index._set_up()
+        index._snapshot = snapshot
+        if parameters.codes_suffice and not snapshot.first.table_rungs:
             raise ValueError("it holds no codes")
-        index._check_dims(index._built.ladder)
+        index._check_dims(snapshot.first.ladder)
         return index
 
     def _plan(self, ladder: tuple[int, ...]) -> tuple[Band, ...]:
@@ -275,71 +324,23 @@ class Index(ABC, Generic[P]):
     def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
         """Order the rows and add the arrays of this class."""
 
-    def _need_built(self) -> Built:
-        if self._built is None:
+    def _routing_points(
+        self, first: Built, rows: int, routing_vectors: Any, threads: int
+    ) -> NDArray[np.float32] | None:
+        """What new rows are put into lists by, where that is not their own prefix."""
+        return None
+
+    def _need_snapshot(self) -> Snapshot:
+        if self._snapshot is None:
             raise NotBuiltError(f"{type(self).__name__} holds nothing yet: call build(vectors) first")
-        return self._built
+        return self._snapshot
 
-    def _search(
-        self,
-        built: Built,
-        queries: Any,
-        k: int,
-        *,
-        scan_dims: int,
-        rerank: Any,
-        threads: int | None,
-        probes: int = 0,
-        routing_dims: int = 0,
-        routing_queries: NDArray[np.float32] | None = None,
-    ) -> SearchResult:
-        """Route -> scan -> rerank -> top-k in one native call. `k`, `probes` and dims are checked already."""
-        workers = checked_threads(threads)
-        rows = checked_queries(queries, built.dims)
-        scan = built.scan_of(scan_dims)
-        stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank is not None else ()
-        if stages and built.codes_alone:
-            raise ValueError(f"rerank={rerank}: this index keeps codes alone; build it with a precision to rerank")
-        if scan != "planes" and not stages:
-            stages = ((scan_dims, 2 * k + 32),)  # a scan of codes only chooses; what is returned is measured in floats
-        distances, ids, counts, scanned, rescored = built.view.search(
-            rows, k, scan_dims, scan, probes, routing_dims, stages, workers, routing_queries
-        )
-        stats = self._stats(built, len(rows), scan_dims, probes, routing_dims, stages, scanned, rescored)
-        return SearchResult(distances, ids, counts, stats)
-
-    @staticmethod
-    def _stats(
-        built: Built,
-        queries: int,
-        scan_dims: int,
-        probes: int,
-        routing_dims: int,
-        stages: Stages,
-        scanned: int,
-        rescored: Sequence[int],
-    ) -> tuple[tuple[str, int, int, int], ...]:
-        read = [*rescored, 0]  # what the last stage keeps is counted by SearchResult, when asked
-        stats = [("scan", scan_dims, scanned, read[0])]
-        if probes:
-            stats.insert(0, ("route", routing_dims, queries * built.lists, queries * probes))
-        stats.extend(("rerank", dims, read[i], read[i + 1]) for i, (dims, _) in enumerate(stages))
-        return tuple(stats)
+    def _need_built(self) -> Built:
+        return self._need_snapshot().first
 
     def _rung(self, built: Built, value: int | None, default: int, name: str) -> int:
         return default if value is None else checked_rung(value, built.ladder, name)
 
     def __repr__(self) -> str:
-        state = "empty" if self._built is None else f"{self._built.rows} rows x {self._built.dims} dims"
+        state = "empty" if self._snapshot is None else f"{self.rows} rows x {self.dims} dims"
         return f"{type(self).__name__}({state}, {self._parameters})"
-
-
-def default_cascade(built: Built, scan_dims: int, k: int) -> list[tuple[int, int]]:
-    """100 (or 4 k) candidates at the first rung of four times the scan's dims, then 20 (or 2 k) at all dims."""
-    if built.codes_alone:
-        return []
-    middle = next((rung for rung in built.ladder if rung >= RERANK_GROWTH * scan_dims), built.dims)
-    stages = [(middle, max(SHORTLIST, 4 * k))]
-    if middle < built.dims:
-        stages.append((built.dims, max(LAST_STAGE, 2 * k)))
-    return stages

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.indexes.base import Built
+from adanns.indexes.built import Built
 from adanns.indexes.lists import ListsIndex, P, default_lists
 from adanns.indexes.table_codes import TableCode, add_table_code, check_training_rows, code_working_bytes
 from adanns.planes import PlaneBuilder

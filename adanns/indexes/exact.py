@@ -7,6 +7,7 @@ from typing import Any
 
 from adanns.arrays import checked_count
 from adanns.indexes.base import Index
+from adanns.indexes.searching import search_snapshot
 from adanns.ladder import Metric, Precision, checked_ladder
 from adanns.parameters import ExactParameters
 from adanns.planes import PlaneBuilder
@@ -29,12 +30,17 @@ class ExactIndex(Index[ExactParameters]):
     ) -> None:
         super().__init__(ExactParameters(metric=metric, ladder=checked_ladder(ladder), precision=precision))
 
-    def search(self, queries: Any, k: int = 10, *, dims: int | None = None, threads: int | None = None) -> SearchResult:
-        """The k nearest rows of each query at the prefix of `dims` dimensions; None: all of them."""
-        built = self._need_built()
+    def search(
+        self, queries: Any, k: int = 10, *, dims: int | None = None, filter: Any = None, threads: int | None = None
+    ) -> SearchResult:
+        """The k nearest rows of each query at the prefix of `dims` dimensions; None: all of them.
+
+        filter: ids that may be returned (see adanns.Filter).
+        """
+        snapshot = self._need_snapshot()
         k = checked_count(k, "k")
-        scan_dims = self._rung(built, dims, built.dims, "dims")
-        return self._search(built, queries, k, scan_dims=scan_dims, rerank=None, threads=threads)
+        scan_dims = self._rung(snapshot.first, dims, snapshot.first.dims, "dims")
+        return search_snapshot(snapshot, queries, k, scan_dims=scan_dims, rerank=None, threads=threads, filter=filter)
 
     def _check_dims(self, ladder: Sequence[int]) -> None:
         pass  # any ladder will do

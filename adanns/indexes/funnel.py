@@ -9,6 +9,7 @@ import numpy as np
 
 from adanns.arrays import checked_count
 from adanns.indexes.base import Index
+from adanns.indexes.searching import search_snapshot
 from adanns.ladder import Metric, Precision, ScalarType, checked_ladder, checked_rung
 from adanns.parameters import FunnelParameters
 from adanns.planes import PlaneBuilder
@@ -54,6 +55,7 @@ class FunnelIndex(Index[FunnelParameters]):
         *,
         shortlist_dims: int | None = None,
         rerank: Sequence[tuple[int, int]] | None = None,
+        filter: Any = None,
         threads: int | None = None,
     ) -> SearchResult:
         """The k nearest rows by way of a shortlist.
@@ -62,12 +64,13 @@ class FunnelIndex(Index[FunnelParameters]):
             of the int8 code.
         rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: the paper's,
             200 (or 2 k) at all dims. An empty list returns the shortlist's order.
+        filter: ids that may be returned (see adanns.Filter); where they are few, their planes are compared.
         """
-        built = self._need_built()
-        k = checked_count(k, "k")
+        snapshot = self._need_snapshot()
+        k, built = checked_count(k, "k"), snapshot.first
         scan_dims = self._rung(built, shortlist_dims, self._parameters.shortlist_dims, "shortlist_dims")
         stages = [(built.dims, max(SHORTLIST, 2 * k))] if rerank is None else rerank
-        return self._search(built, queries, k, scan_dims=scan_dims, rerank=stages, threads=threads)
+        return search_snapshot(snapshot, queries, k, scan_dims=scan_dims, rerank=stages, threads=threads, filter=filter)
 
     def _check_dims(self, ladder: Sequence[int]) -> None:
         checked_rung(self._parameters.shortlist_dims, ladder, "shortlist_dims")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.indexes.base import Built
+from adanns.indexes.built import Built
 from adanns.indexes.lists import ListsIndex
 from adanns.ladder import Metric, Precision, ScalarType, checked_ladder, checked_rung
 from adanns.parameters import IVFParameters

@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
-from adanns.arrays import CHUNK_ROWS, Arrays, checked_count, checked_queries, checked_vectors
-from adanns.indexes.base import Built, Index, default_cascade
+from adanns.arrays import CHUNK_ROWS, Arrays, checked_count, checked_queries, checked_radius, checked_vectors
+from adanns.indexes.base import Index
+from adanns.indexes.built import Built
+from adanns.indexes.searching import default_cascade, range_search_snapshot, search_snapshot
 from adanns.ladder import Metric, checked_rung
 from adanns.parameters import ListParameters
 from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padded
 from adanns.progress import Progress, ProgressCallback
-from adanns.results import SearchResult
-from adanns.training.kmeans import SEEDING_POINTS, Clusters, fill_empty_clusters, lloyd, sample_rows
+from adanns.results import RangeResult, SearchResult
+from adanns.training.kmeans import SEEDING_POINTS, Clusters, as_points, fill_empty_clusters, lloyd, sample_rows
 from adanns.training.order import locality_order
 from adanns.workspace import Workspace
 
@@ -68,6 +70,7 @@ class ListsIndex(Index[P]):
         scan_dims: int | None = None,
         rerank: Sequence[tuple[int, int]] | None = None,
         routing_queries: Any = None,
+        filter: Any = None,
         threads: int | None = None,
     ) -> SearchResult:
         """The k nearest rows in the `probes` nearest lists.
@@ -79,13 +82,15 @@ class ListsIndex(Index[P]):
             at four times the scan's dims, then 20 (or 2 k) at all. An empty list measures a few times k at
             the scan's own dims. An index of codes alone measures on them and has no other stages.
         routing_queries: the queries as the centroids' own representation has them, for foreign clusters.
+        filter: ids that may be returned (see adanns.Filter). min(k, allowed) results come back: where probed lists hold
+            fewer, more lists are probed, and where few ids are allowed, all of their rows are compared.
         """
-        built = self._need_built()
-        k = checked_count(k, "k")
+        snapshot = self._need_snapshot()
+        k, built = checked_count(k, "k"), snapshot.first
         scan = self._rung(built, scan_dims, self._scan_dims(built), "scan_dims")
         routing, routing_dims = self._routing(built, queries, routing_queries, cluster_dims)
-        return self._search(
-            built,
+        return search_snapshot(
+            snapshot,
             queries,
             k,
             scan_dims=scan,
@@ -94,6 +99,7 @@ class ListsIndex(Index[P]):
             probes=min(checked_count(probes, "probes"), built.lists),
             routing_dims=routing_dims,
             routing_queries=routing,
+            filter=filter,
         )
 
     def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
@@ -103,6 +109,64 @@ class ListsIndex(Index[P]):
         sample = min(rows, lists * parameters.points_per_list)
         seeding = min(sample, lists * SEEDING_POINTS)
         return 4 * parameters.cluster_dims * (sample + seeding + 4 * lists + 2 * min(rows, CHUNK_ROWS))
+
+    def range_search(
+        self,
+        queries: Any,
+        radius: float,
+        *,
+        dims: int | None = None,
+        probes: int = 8,
+        cluster_dims: int | None = None,
+        routing_queries: Any = None,
+        filter: Any = None,
+        threads: int | None = None,
+    ) -> RangeResult:
+        """Every row of the `probes` nearest lists within a distance of `radius` (see Index.range_search).
+
+        probes, cluster_dims, routing_queries: as in `search`; as many probes as lists leave nothing out.
+        """
+        snapshot = self._need_snapshot()
+        built = snapshot.first
+        routing, routing_dims = self._routing(built, queries, routing_queries, cluster_dims)
+        return range_search_snapshot(
+            snapshot,
+            queries,
+            checked_radius(radius),
+            dims=self._rung(built, dims, built.measured_dims, "dims"),
+            threads=threads,
+            probes=min(checked_count(probes, "probes"), built.lists),
+            routing_dims=routing_dims,
+            routing_queries=routing,
+            filter=filter,
+        )
+
+    def add(
+        self: I,
+        vectors: Any,
+        ids: Any = None,
+        *,
+        routing_vectors: Any = None,
+        threads: int | None = None,
+        progress: bool | ProgressCallback | None = None,
+    ) -> I:
+        """Add vectors to the lists that are there (see Index.add).
+
+        routing_vectors: the vectors as the centroids' own representation has them, for foreign clusters.
+        """
+        return self._add(vectors, ids, threads, progress, replace=False, routing_vectors=routing_vectors)
+
+    def upsert(
+        self: I,
+        vectors: Any,
+        ids: Any,
+        *,
+        routing_vectors: Any = None,
+        threads: int | None = None,
+        progress: bool | ProgressCallback | None = None,
+    ) -> I:
+        """Add vectors in place of those with the same ids (see Index.upsert and `add`)."""
+        return self._add(vectors, ids, threads, progress, replace=True, routing_vectors=routing_vectors)
 
     def _check_rows(self, rows: int, ladder: Sequence[int]) -> None:
         """Raise where so few rows cannot be indexed."""
@@ -139,6 +203,24 @@ class ListsIndex(Index[P]):
         if dims > built.centroid_dims:
             raise ValueError(f"cluster_dims={dims}, but the lists were clustered on {built.centroid_dims} dims")
         return None, dims
+
+    def _routing_points(
+        self, first: Built, rows: int, routing_vectors: Any, threads: int
+    ) -> NDArray[np.float32] | None:
+        if routing_vectors is None:
+            if first.centroid_dims not in first.ladder:
+                raise ValueError(
+                    f"this index clusters by {first.centroid_dims} dims, not a prefix on its ladder {first.ladder}; "
+                    f"pass routing_vectors="
+                )
+            return None
+        points = np.array(checked_vectors(routing_vectors, "routing_vectors", first.centroid_dims), np.float32)
+        if len(points) != rows:
+            raise ValueError(f"routing_vectors have {len(points)} rows but there are {rows} vectors")
+        bad = _core.first_not_finite(points, threads)
+        if bad >= 0:
+            raise ValueError(f"routing_vectors: row {bad} holds NaN or infinity")
+        return as_points(points, self._parameters.metric == "cosine")
 
     def _organise(
         self, builder: PlaneBuilder, progress: Progress, threads: int, foreign: Clusters | None = None

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from adanns.arrays import checked_count
-from adanns.indexes.base import Index, default_cascade
+from adanns.indexes.base import Index
+from adanns.indexes.searching import default_cascade, search_snapshot
 from adanns.indexes.table_codes import TableCode, add_table_code, check_training_rows, code_working_bytes
 from adanns.ladder import Metric, Precision, checked_ladder, checked_rung
 from adanns.parameters import OPQParameters
@@ -62,6 +63,7 @@ class OPQIndex(Index[OPQParameters]):
         *,
         scan_dims: int | None = None,
         rerank: Sequence[tuple[int, int]] | None = None,
+        filter: Any = None,
         threads: int | None = None,
     ) -> SearchResult:
         """The k nearest rows by their codes.
@@ -70,12 +72,13 @@ class OPQIndex(Index[OPQParameters]):
         rerank: stages (dims, keep): the best `keep` of the stage before are rescored at `dims`. Default: 100 (or 4 k)
             at four times the scan's dims, then 20 (or 2 k) at all. An empty list measures a few times k at
             the scan's own dims. An index of codes alone measures on them and has no other stages.
+        filter: ids that may be returned (see adanns.Filter); where they are few, planes are compared if there are any.
         """
-        built = self._need_built()
-        k = checked_count(k, "k")
+        snapshot = self._need_snapshot()
+        k, built = checked_count(k, "k"), snapshot.first
         scan = self._rung(built, scan_dims, self._parameters.scan_dims, "scan_dims")
         stages = default_cascade(built, scan, k) if rerank is None else rerank
-        return self._search(built, queries, k, scan_dims=scan, rerank=stages, threads=threads)
+        return search_snapshot(snapshot, queries, k, scan_dims=scan, rerank=stages, threads=threads, filter=filter)
 
     @property
     def distortion(self) -> tuple[float, ...]:

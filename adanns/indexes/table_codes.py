@@ -14,8 +14,9 @@ from adanns.parameters import CodeParameters
 from adanns.planes import PlaneBuilder
 from adanns.progress import Progress
 from adanns.training.allocation import allocate
+from adanns.training.codebooks import Codebooks
 from adanns.training.kmeans import sample_rows
-from adanns.training.opq import Block, ProductQuantiser, rotated, train_opq
+from adanns.training.opq import Block, ProductQuantiser, rotated, scale_of, train_opq
 
 COPIES_TO_LEARN = 4  # of the training points: themselves, rotated, decoded, and one in passing
 COPIES_TO_CODE = 3  # of a chunk of rows: themselves, scaled, rotated
@@ -109,7 +110,9 @@ def add_table_code(
     Adds table_blocks, table_rungs, table_segment_ends, table_rotation, table_codebooks and table_distortion; of
     residuals table_centroids; zero_rows where a metric that normalises met any.
     """
-    rows = Rows(builder, code, list_offsets, threads)
+    rows = Rows(builder, code.dims, list_offsets)
+    if code.residual:
+        rows.take_off(rows.list_means())
     points = rows.points(sample_rows(builder.rows, code.training_rows, code.seed))
     blocks = [Block(code.dims, code.segments)]
     if len(code.rungs) > 1:
@@ -120,9 +123,7 @@ def add_table_code(
         points, blocks, code.bits, iterations=code.rotations, seed=code.seed, threads=threads, progress=progress
     )
     del points
-    codes, zero_rows = encoded(rows, quantiser, progress, threads)
     builder.arrays |= {
-        "table_blocks": _core.pack_table_blocks(codes, code.bits, list_offsets, threads),
         "table_rungs": np.array(quantiser.rungs, np.int32),
         "table_segment_ends": quantiser.codebooks.segment_ends,
         "table_rotation": quantiser.rotation,
@@ -131,21 +132,53 @@ def add_table_code(
     }
     if rows.means is not None:
         builder.arrays["table_centroids"] = rotated(rows.means, quantiser.rotation, threads)
+    _write_codes(builder, rows, quantiser, list_offsets, progress, threads)
+
+
+def add_learnt_codes(
+    builder: PlaneBuilder, learnt: Arrays, list_offsets: NDArray[np.int64], progress: Progress, threads: int
+) -> None:
+    """Write for a builder's rows the code that another index learnt, of which `learnt` are the arrays."""
+    rungs, ends, entries = learnt["table_rungs"], learnt["table_segment_ends"], learnt["table_codebooks"]
+    rotation = learnt["table_rotation"]
+    scale = scale_of(entries.reshape(-1, int(ends[-1])))
+    bits = (len(entries) // int(ends[-1])).bit_length() - 1
+    books = Codebooks(bits, ends, entries * np.float32(scale))
+    quantiser = ProductQuantiser(rotation, books, tuple((int(dims), int(count)) for dims, count in rungs), scale, ())
+    rows = Rows(builder, int(rungs[-1, 0]), list_offsets)
+    if "table_centroids" in learnt:
+        rows.take_off(_core.multiply_rows(learnt["table_centroids"], rotation, threads))  # turned back
+    _write_codes(builder, rows, quantiser, list_offsets, progress, threads)
+
+
+def _write_codes(
+    builder: PlaneBuilder,
+    rows: Rows,
+    quantiser: ProductQuantiser,
+    list_offsets: NDArray[np.int64],
+    progress: Progress,
+    threads: int,
+) -> None:
+    codes, zero_rows = encoded(rows, quantiser, progress, threads)
+    builder.arrays["table_blocks"] = _core.pack_table_blocks(codes, quantiser.codebooks.bits, list_offsets, threads)
     if len(zero_rows) and builder.metric == "cosine":
         builder.arrays["zero_rows"] = zero_rows
 
 
 class Rows:
-    """The rows of a builder as a code sees them: a prefix, without the mean of its list where residuals are coded."""
+    """The rows of a builder as a code sees them: a prefix, less what is taken off the rows of each list."""
 
-    def __init__(self, builder: PlaneBuilder, code: TableCode, list_offsets: NDArray[np.int64], threads: int) -> None:
+    def __init__(self, builder: PlaneBuilder, dims: int, list_offsets: NDArray[np.int64]) -> None:
         self.count = builder.rows
         self.means: NDArray[np.float32] | None = None
         self._builder = builder
-        self._dims = code.dims
-        self._list_of_row = np.repeat(np.arange(len(list_offsets) - 1), np.diff(list_offsets))
-        if code.residual:
-            self.means = self._list_means(list_offsets)
+        self._dims = dims
+        self._lists = len(list_offsets) - 1
+        self._list_of_row = np.repeat(np.arange(self._lists), np.diff(list_offsets))
+
+    def take_off(self, means: NDArray[np.float32]) -> None:
+        """From now on rows come without the mean of their list, float32 (lists, dims)."""
+        self.means = means
 
     def points(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Any rows, float32 (rows, dims)."""
@@ -162,15 +195,15 @@ class Rows:
             prefix -= self.means[self._list_of_row[rows]]
         return prefix
 
-    def _list_means(self, list_offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+    def list_means(self) -> NDArray[np.float32]:
         """Of all rows of each list, summed in float64; 0 of an empty one."""
-        sums = np.zeros((len(list_offsets) - 1, self._dims))
+        sums = np.zeros((self._lists, self._dims))
         for start in range(0, self.count, CHUNK_ROWS):
             end = min(start + CHUNK_ROWS, self.count)
             prefix = self._builder.prefix(self._dims, first_row=start, count=end - start)
             lists, firsts = np.unique(self._list_of_row[start:end], return_index=True)
             sums[lists] += np.add.reduceat(prefix, firsts, axis=0, dtype=np.float64)
-        means = sums / np.maximum(np.diff(list_offsets), 1)[:, np.newaxis]
+        means = sums / np.maximum(np.bincount(self._list_of_row, minlength=self._lists), 1)[:, np.newaxis]
         return means.astype(np.float32)
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from adanns import _core
 from adanns.arrays import Arrays, checked_threads
 from adanns.errors import NoTwinError
-from adanns.indexes.base import Index, bands_of
+from adanns.indexes.base import Index
+from adanns.indexes.built import bands_of
+from adanns.indexes.changes import coded_centroids
 from adanns.planes import plane_tuples
 
 BLOCK_ROWS = 16
@@ -45,7 +47,7 @@ def to_faiss(index: Index[Any]) -> Any:
 
 
 def _ivf_flat(faiss: Any, index: Index[Any], arrays: Arrays) -> Any:
-    centroids = _centroids_of(arrays)
+    centroids = coded_centroids(arrays)
     if centroids.shape[1] != index.dims:
         _refuse(index, f"its lists are clustered on {centroids.shape[1]} of {index.dims} dims, FAISS's on all")
     metric = _metric(faiss, index)
@@ -73,7 +75,7 @@ def _codes(faiss: Any, index: Index[Any], arrays: Arrays) -> Any:
         return _with_ids(faiss, _rotated(faiss, twin, rotation), arrays["ids"])
     centroids = arrays.get("table_centroids")
     if centroids is None:
-        centroids = _centroids_of(arrays)
+        centroids = coded_centroids(arrays)
         if centroids.shape[1] != dims:
             _refuse(index, f"its lists are clustered on {centroids.shape[1]} dims and its codes are of {dims}")
         centroids = np.ascontiguousarray(centroids @ rotation.T)
@@ -94,14 +96,6 @@ def _rows_of(index: Index[Any], arrays: Arrays) -> NDArray[np.float32]:
     planes = plane_tuples(bands_of(index.parameters), arrays)
     normalise = index.parameters.metric == "cosine"
     return _core.read_prefix(planes, None, 0, index.rows, index.dims, normalise, checked_threads(None))
-
-
-def _centroids_of(arrays: Arrays) -> NDArray[np.float32]:
-    """The centroids that route, decoded: blocks of 16 are [group of 4 dims][16][4 dims], stored + 128."""
-    blocks, scales, offsets = (arrays[f"centroid_{part}"] for part in ("blocks", "scales", "offsets"))
-    steps = blocks.reshape(len(blocks), -1, BLOCK_ROWS, 4).transpose(0, 2, 1, 3).reshape(BLOCK_ROWS * len(blocks), -1)
-    codes = steps[: len(arrays["list_offsets"]) - 1, : len(scales)].astype(np.float32) - 128
-    return np.ascontiguousarray(offsets + scales * codes, np.float32)
 
 
 def _unpacked(arrays: Arrays) -> NDArray[np.uint8]:

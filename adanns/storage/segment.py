@@ -28,7 +28,7 @@ from adanns.storage.header import LONGEST_HEADER
 ALIGNMENT = 64
 CHUNK_BYTES = 1 << 22  # summed while it is still in the cache, then written
 PADDING = "padding."
-SEGMENT_NAME = re.compile(r"segment-[0-9a-f]{16}\.safetensors")
+FILE_NAME = re.compile(r"(segment|removed)-[0-9a-f]{16}\.safetensors")
 NAME_OF = {
     "|b1": "BOOL",
     "|u1": "U8",
@@ -76,7 +76,8 @@ def read_segment(path: Path, *, mmap: bool, verify: bool) -> tuple[dict[str, str
     except OSError as error:
         raise CorruptIndexError(f"{path} cannot be read: {error}") from error
     metadata, described, first = _parsed(path, raw)
-    if verify and SEGMENT_NAME.fullmatch(path.name) and path.name != segment_name(_digest(raw[:first].tobytes())):
+    named = FILE_NAME.fullmatch(path.name) if verify else None
+    if named is not None and path.name != file_name(named[1], _digest(raw[:first].tobytes())):
         raise CorruptIndexError(f"{path}: the header is not the one that the file is named after")
     sums = _sums_of(path, metadata)
     arrays: Arrays = {}
@@ -91,9 +92,9 @@ def read_segment(path: Path, *, mmap: bool, verify: bool) -> tuple[dict[str, str
     return metadata, arrays
 
 
-def segment_name(digest: str) -> str:
-    """What a segment with this digest is called."""
-    return f"segment-{digest}.safetensors"
+def file_name(what: str, digest: str) -> str:
+    """What a file with this digest is called."""
+    return f"{what}-{digest}.safetensors"
 
 
 def _digest(header: bytes) -> str:

@@ -59,7 +59,7 @@ def train_kmeans(
     if bad >= 0:
         raise ValueError(f"vectors: row {bad} holds NaN or infinity")
     with Progress(progress) as shown:
-        rows = _as_points(array, spherical)
+        rows = as_points(array, spherical)
         sample = rows[sample_rows(len(rows), clusters * points_per_cluster, seed)]
         centroids, objective = lloyd(sample, clusters, iterations, seed, spherical, workers, shown)
         assignments, distances = _core.assign(rows, centroids, False, True, workers)
@@ -166,7 +166,8 @@ def fill_empty_clusters(
     return centroids
 
 
-def _as_points(array: NDArray[Any], spherical: bool) -> NDArray[np.float32]:
+def as_points(array: NDArray[Any], spherical: bool) -> NDArray[np.float32]:
+    """Rows as k-means takes them: float32, of length 1 where it is spherical."""
     points = np.ascontiguousarray(array, dtype=np.float32)
     if not spherical:
         return points

@@ -50,6 +50,7 @@ Vectors vectors_of(const py::array& vectors);
 TableCodeView table_code_of(const py::tuple& code, int64_t block_count, int64_t lists);
 
 void bind_index(py::module_& module);
+void bind_snapshot(py::module_& module);
 void bind_build(py::module_& module);
 void bind_table_code(py::module_& module);
 void bind_kernels(py::module_& module);

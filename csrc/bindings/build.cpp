@@ -1,6 +1,8 @@
 // What builds an index's arrays: packing, quantising, k-means steps.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "arrays.h"
 #include "core/assign.h"
 #include "core/folded_query.h"
@@ -56,37 +58,53 @@ void terms(const py::list& planes, int64_t rows, const std::string& metric, cons
     row_terms(views, rows, which, rungs, stride, threads, to);
 }
 
-py::tuple quantise(const Array<float>& rows, int dims, Array<int8_t> out, int threads) {
+// Scales and offsets of an int8 code: a copy of those learnt elsewhere, (scales, offsets), or room for them.
+struct Code {
+    Code(const py::object& learnt, int dims) : scales(dims), offsets(dims) {
+        if (learnt.is_none()) return;
+        const auto parts = learnt.cast<py::tuple>();
+        const Span<const float> given_scales = span_of(held<float>(parts[0], "scales"));
+        const Span<const float> given_offsets = span_of(held<float>(parts[1], "offsets"));
+        require(static_cast<int>(given_scales.size()) == dims && static_cast<int>(given_offsets.size()) == dims,
+                "a code has one scale and one offset per dimension");
+        std::copy(given_scales.begin(), given_scales.end(), scales.mutable_data());
+        std::copy(given_offsets.begin(), given_offsets.end(), offsets.mutable_data());
+    }
+
+    Array<float> scales, offsets;
+};
+
+py::tuple quantise(const Array<float>& rows, int dims, Array<int8_t> out, int threads, const py::object& learnt) {
     require(rows.shape(0) == out.shape(0) && rows.shape(1) >= dims && out.shape(1) >= dims, "planes differ in shape");
-    Array<float> scales(dims), offsets(dims);
+    Code code(learnt, dims);
     const float* from = rows.data();
     int8_t* to = out.mutable_data();
-    float* s = scales.mutable_data();
-    float* o = offsets.mutable_data();
+    float* s = code.scales.mutable_data();
+    float* o = code.offsets.mutable_data();
     const int64_t count = rows.shape(0), stride = rows.shape(1), out_stride = out.shape(1);
     {
         const py::gil_scoped_release release;
-        quantise_plane(from, stride, count, dims, threads, to, out_stride, s, o);
+        quantise_plane(from, stride, count, dims, threads, to, out_stride, learnt.is_none(), s, o);
     }
-    return py::make_tuple(scales, offsets);
+    return py::make_tuple(code.scales, code.offsets);
 }
 
 py::tuple encode(const py::list& planes, int dims, bool normalise, const Array<int64_t>& list_offsets,
-                 Array<uint8_t> blocks, int threads) {
+                 Array<uint8_t> blocks, int threads, const py::object& learnt) {
     const std::vector<PlaneView> views = planes_of(planes);
     const Span<const int64_t> lists = span_of(list_offsets);
     require(blocks.ndim() == 2 && blocks.shape(0) == block_offsets_of(lists).back() &&
                 blocks.shape(1) == coded_bytes(dims) * kBlockRows,
             "code blocks have the wrong shape");
-    Array<float> scales(dims), offsets(dims);
+    Code code(learnt, dims);
     uint8_t* to = blocks.mutable_data();
-    float* s = scales.mutable_data();
-    float* o = offsets.mutable_data();
+    float* s = code.scales.mutable_data();
+    float* o = code.offsets.mutable_data();
     {
         const py::gil_scoped_release release;
-        encode_blocks(views, dims, normalise, lists, threads, to, s, o);
+        encode_blocks(views, dims, normalise, lists, threads, to, learnt.is_none(), s, o);
     }
-    return py::make_tuple(scales, offsets);
+    return py::make_tuple(code.scales, code.offsets);
 }
 
 py::tuple assign_to(const Array<float>& rows, const Array<float>& centroids, bool by_dot, bool with_distances,
@@ -149,9 +167,10 @@ void bind_build(py::module_& module) {
     module.def("row_terms", &terms, py::arg("planes"), py::arg("rows"), py::arg("metric"),
                py::arg("ladder").noconvert(), py::arg("out").noconvert(), py::arg("threads"));
     module.def("quantise_plane", &quantise, py::arg("rows").noconvert(), py::arg("dims"), py::arg("out").noconvert(),
-               py::arg("threads"));
+               py::arg("threads"), py::arg("learnt") = py::none());
     module.def("encode_blocks", &encode, py::arg("planes"), py::arg("dims"), py::arg("normalise"),
-               py::arg("list_offsets").noconvert(), py::arg("blocks").noconvert(), py::arg("threads"));
+               py::arg("list_offsets").noconvert(), py::arg("blocks").noconvert(), py::arg("threads"),
+               py::arg("learnt") = py::none());
     module.def("assign", &assign_to, py::arg("rows").noconvert(), py::arg("centroids").noconvert(), py::arg("by_dot"),
                py::arg("with_distances"), py::arg("threads"));
     module.def("sum_clusters", &cluster_sums, py::arg("rows").noconvert(), py::arg("nearest").noconvert(),

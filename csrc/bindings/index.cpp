@@ -1,10 +1,8 @@
-// The views of one index, bundled once, and the search over them.
-#include <pybind11/stl.h>
+// The views of one segment, bundled once.
+#include "index.h"
 
 #include <algorithm>
 
-#include "arrays.h"
-#include "core/search.h"
 #include "core/table_query.h"
 
 namespace adanns::bindings {
@@ -42,122 +40,58 @@ TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t ro
     return view;
 }
 
-// Holds the arrays alive beside the views of them.
-struct PyIndexView {
-    PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
-                const py::object& terms, const Array<int64_t>& ids, const py::object& code, const py::object& lists,
-                const py::object& table_code, const py::object& zero_rows)
-        : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, zero_rows)) {
-        view.metric = metric_of(metric);
-        view.rows = ids.size();
-        view.ids = span_of(ids);
-        view.planes = planes_of(planes);
-        for (const py::handle plane : planes)
-            require(plane.cast<py::tuple>()[2].cast<py::array>().shape(0) == view.rows, "planes hold one row per id");
-        view.terms = terms_of(ladder, terms, view.rows);
-        view.dims = view.terms.ladder.back();
-        require(terms.is_none() == (view.metric == Metric::inner_product || view.planes.empty()),
-                "planes need row terms under l2 and cosine");
-        const int64_t whole[] = {0, view.rows};
-        view.block_offsets = block_offsets_of({whole, 2});
-        if (!lists.is_none()) {
-            const auto parts = lists.cast<py::tuple>();
-            ListsView own;
-            own.offsets = span_of(held<int64_t>(parts[0], "list offsets"));
-            require(own.offsets.size() >= 2 && own.offsets[0] == 0 && own.offsets.back() == view.rows,
-                    "list offsets run from 0 to the number of rows");
-            for (std::size_t i = 1; i < own.offsets.size(); i++)
-                require(own.offsets[i - 1] <= own.offsets[i], "list offsets do not descend");
-            own.centroids = code_of(parts[1].cast<py::tuple>(), (own.count() + kBlockRows - 1) / kBlockRows);
-            own.centroid_terms = terms_of(parts[2], parts[3], own.count());
-            require(own.centroid_terms.ladder.back() == own.centroids.dims, "the centroids' ladder ends at their dims");
-            require(parts[3].is_none() == (view.metric == Metric::inner_product), "l2 and cosine need centroid terms");
-            view.block_offsets = block_offsets_of(own.offsets);
-            view.lists = own;
-        }
-        if (!table_code.is_none())
-            view.table_code = table_code_of(table_code.cast<py::tuple>(), view.block_offsets.back(),
-                                            view.lists ? view.lists->count() : 0);
-        if (view.table_code) {
-            for (const TableRung& rung : view.table_code->rungs)
-                require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), rung.dims),
-                        "the rungs of a table code are on the ladder");
-            const Span<const int64_t> zeros =
-                zero_rows.is_none() ? Span<const int64_t>() : span_of(held<int64_t>(zero_rows, "zero rows"));
-            for (std::size_t i = 0; i < zeros.size(); i++)
-                require((i > 0 ? zeros[i - 1] : -1) < zeros[i] && zeros[i] < view.rows, "zero rows ascend");
-            if (view.metric != Metric::inner_product)
-                view.table_code->terms = std::make_shared<TableTerms>(view, zeros);
-        }
-        if (!code.is_none()) {
-            view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
-            require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), view.code->dims),
-                    "the dims of the code are on the ladder");
-        }
-    }
-
-    py::tuple arrays;
-    IndexView view;
-};
-
-ScanKind scan_kind_of(const std::string& name) {
-    if (name == "planes") return ScanKind::planes;
-    if (name == "code") return ScanKind::code;
-    if (name == "tables") return ScanKind::tables;
-    throw std::invalid_argument("scan is '" + name + "'; choose 'planes', 'code' or 'tables'");
-}
-
-// What a search of codes alone, or of a prefix of them, must find in the view.
-void require_scannable(const IndexView& view, const SearchPlan& plan) {
-    require(!view.planes.empty() || plan.scan == ScanKind::tables, "without planes only the table code can be scanned");
-    if (plan.scan != ScanKind::tables) return;
-    require(view.table_code && view.table_code->segments_of(plan.scan_dims) > 0,
-            "scan_dims is no rung of the table code");
-    if (view.planes.empty())
-        require(plan.stages.empty() || (plan.stages.size() == 1 && plan.stages[0].dims == plan.scan_dims),
-                "without planes the one stage is at scan_dims");
-}
-
-py::tuple search_index(const PyIndexView& index, const Array<float>& queries, int64_t k, int scan_dims,
-                       const std::string& scan, int probe_count, int routing_dims,
-                       const std::vector<std::pair<int, int64_t>>& stages, int threads,
-                       const std::optional<Array<float>>& routing_queries) {
-    const Array<float>& routing = routing_queries ? *routing_queries : queries;
-    const int64_t count = queries.shape(0);
-    SearchPlan plan;
-    plan.k = k;
-    plan.scan_dims = scan_dims;
-    plan.scan = scan_kind_of(scan);
-    plan.probe_count = probe_count;
-    plan.routing_dims = routing_dims;
-    plan.threads = threads;
-    for (const auto& [dims, keep] : stages) plan.stages.push_back({dims, keep});
-    require_scannable(index.view, plan);
-
-    Array<float> distances({count, k});
-    Array<int64_t> ids({count, k});
-    Array<int32_t> counts(count);
-    const SearchOutput output{distances.mutable_data(), ids.mutable_data(), counts.mutable_data()};
-    SearchTotals totals;
-    int64_t bad_query = -1, bad_routing = -1;
-    const float* query_data = queries.data();
-    const float* routing_data = routing.data();
-    const int64_t dims = queries.shape(1), routing_stride = routing.shape(1);
-    {
-        const py::gil_scoped_release release;
-        bad_query = first_not_finite({query_data, false, count, dims, dims}, 1);
-        if (routing_queries)
-            bad_routing = first_not_finite({routing_data, false, count, routing_stride, routing_stride}, 1);
-        if (bad_query < 0 && bad_routing < 0)
-            totals = search(index.view, plan, query_data, dims, routing_data, routing_stride, count, output);
-    }
-    if (bad_query >= 0) throw py::value_error("queries: row " + std::to_string(bad_query) + " holds NaN or infinity");
-    if (bad_routing >= 0)
-        throw py::value_error("routing_queries: row " + std::to_string(bad_routing) + " holds NaN or infinity");
-    return py::make_tuple(distances, ids, counts, totals.scanned, totals.rescored);
-}
-
 }  // namespace
+
+PyIndexView::PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
+                         const py::object& terms, const Array<int64_t>& ids, const py::object& code,
+                         const py::object& lists, const py::object& table_code, const py::object& zero_rows)
+    : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, zero_rows)) {
+    view.metric = metric_of(metric);
+    view.rows = ids.size();
+    view.ids = span_of(ids);
+    view.planes = planes_of(planes);
+    for (const py::handle plane : planes)
+        require(plane.cast<py::tuple>()[2].cast<py::array>().shape(0) == view.rows, "planes hold one row per id");
+    view.terms = terms_of(ladder, terms, view.rows);
+    view.dims = view.terms.ladder.back();
+    require(terms.is_none() == (view.metric == Metric::inner_product || view.planes.empty()),
+            "planes need row terms under l2 and cosine");
+    const int64_t whole[] = {0, view.rows};
+    view.block_offsets = block_offsets_of({whole, 2});
+    if (!lists.is_none()) {
+        const auto parts = lists.cast<py::tuple>();
+        ListsView own;
+        own.offsets = span_of(held<int64_t>(parts[0], "list offsets"));
+        require(own.offsets.size() >= 2 && own.offsets[0] == 0 && own.offsets.back() == view.rows,
+                "list offsets run from 0 to the number of rows");
+        for (std::size_t i = 1; i < own.offsets.size(); i++)
+            require(own.offsets[i - 1] <= own.offsets[i], "list offsets do not descend");
+        own.centroids = code_of(parts[1].cast<py::tuple>(), (own.count() + kBlockRows - 1) / kBlockRows);
+        own.centroid_terms = terms_of(parts[2], parts[3], own.count());
+        require(own.centroid_terms.ladder.back() == own.centroids.dims, "the centroids' ladder ends at their dims");
+        require(parts[3].is_none() == (view.metric == Metric::inner_product), "l2 and cosine need centroid terms");
+        view.block_offsets = block_offsets_of(own.offsets);
+        view.lists = own;
+    }
+    if (!table_code.is_none())
+        view.table_code = table_code_of(table_code.cast<py::tuple>(), view.block_offsets.back(),
+                                        view.lists ? view.lists->count() : 0);
+    if (view.table_code) {
+        for (const TableRung& rung : view.table_code->rungs)
+            require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), rung.dims),
+                    "the rungs of a table code are on the ladder");
+        const Span<const int64_t> zeros =
+            zero_rows.is_none() ? Span<const int64_t>() : span_of(held<int64_t>(zero_rows, "zero rows"));
+        for (std::size_t i = 0; i < zeros.size(); i++)
+            require((i > 0 ? zeros[i - 1] : -1) < zeros[i] && zeros[i] < view.rows, "zero rows ascend");
+        if (view.metric != Metric::inner_product) view.table_code->terms = std::make_shared<TableTerms>(view, zeros);
+    }
+    if (!code.is_none()) {
+        view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
+        require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), view.code->dims),
+                "the dims of the code are on the ladder");
+    }
+}
 
 void bind_index(py::module_& module) {
     py::class_<PyIndexView>(module, "IndexView", "Views of one index's arrays, bundled once; keeps the arrays alive.")
@@ -166,10 +100,7 @@ void bind_index(py::module_& module) {
                       const py::object&>(),
              py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
              py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"), py::arg("table_code") = py::none(),
-             py::arg("zero_rows") = py::none())
-        .def("search", &search_index, py::arg("queries").noconvert(), py::arg("k"), py::arg("scan_dims"),
-             py::arg("scan"), py::arg("probe_count"), py::arg("routing_dims"), py::arg("stages"), py::arg("threads"),
-             py::arg("routing_queries").noconvert() = py::none());
+             py::arg("zero_rows") = py::none());
 }
 
 }  // namespace adanns::bindings

@@ -8,6 +8,7 @@ namespace adanns {
 namespace {
 
 constexpr int kPad = 16;
+constexpr int64_t kCopyAhead = 8;  // rows that are prefetched
 
 // Calls a kernel member with the plane's own element type.
 template <class Call>
@@ -71,6 +72,42 @@ void dot_range(const DimRange& range, int64_t first_row, int64_t row_count, cons
             dot_rows_of(kernels(), rows)(rows + first_row * stride + stretch.first_element, stride, row_count,
                                          folded + stretch.query_offset, folded_stride, query_count, stretch.padded_dims,
                                          accumulate, dots, dots_stride);
+        });
+        accumulate = true;
+    }
+}
+
+void copy_range(const DimRange& range, const uint32_t* rows, int64_t row_count, std::vector<uint8_t>& copy) {
+    copy.resize(static_cast<std::size_t>(range.folded_dims * row_count) * sizeof(float));  // of the widest type
+    uint8_t* to = copy.data();
+    for (const Stretch& stretch : range.stretches) {
+        with_rows(*stretch.plane, [&](const auto* plane_rows) {
+            const auto* from = plane_rows + stretch.first_element;
+            const auto bytes = static_cast<std::size_t>(stretch.padded_dims) * sizeof(*from);
+            const auto prefetch = [&](int64_t i) {
+                const auto* row = reinterpret_cast<const uint8_t*>(from + rows[i] * stretch.plane->stride);
+                for (std::size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(row + byte);
+            };
+            for (int64_t i = 0; i < std::min(kCopyAhead, row_count); i++) prefetch(i);
+            for (int64_t i = 0; i < row_count; i++, to += bytes) {
+                if (i + kCopyAhead < row_count) prefetch(i + kCopyAhead);
+                std::memcpy(to, from + rows[i] * stretch.plane->stride, bytes);
+            }
+        });
+    }
+}
+
+void dot_copied(const DimRange& range, const std::vector<uint8_t>& copy, int64_t row_count, const float* folded,
+                int64_t folded_stride, int query_count, float* dots, int64_t dots_stride) {
+    const uint8_t* from = copy.data();
+    bool accumulate = false;
+    for (const Stretch& stretch : range.stretches) {
+        with_rows(*stretch.plane, [&](const auto* typed) {
+            const auto* rows = reinterpret_cast<decltype(typed)>(from);
+            dot_rows_of(kernels(), rows)(rows, stretch.padded_dims, row_count, folded + stretch.query_offset,
+                                         folded_stride, query_count, stretch.padded_dims, accumulate, dots,
+                                         dots_stride);
+            from += static_cast<std::size_t>(row_count * stretch.padded_dims) * sizeof(*rows);
         });
         accumulate = true;
     }

@@ -34,6 +34,13 @@ float fold_query(const DimRange& range, const float* query, float* folded);
 void dot_range(const DimRange& range, int64_t first_row, int64_t row_count, const float* folded, int64_t folded_stride,
                int query_count, float* dots, int64_t dots_stride);
 
+// Copies what a range reads of some rows to where dot_copied finds it.
+void copy_range(const DimRange& range, const uint32_t* rows, int64_t row_count, std::vector<uint8_t>& copy);
+
+// As dot_range, of copied rows: the same bits.
+void dot_copied(const DimRange& range, const std::vector<uint8_t>& copy, int64_t row_count, const float* folded,
+                int64_t folded_stride, int query_count, float* dots, int64_t dots_stride);
+
 // dots[i] += rows[i] . folded query.
 void gather_range(const DimRange& range, const uint32_t* rows, int64_t row_count, const float* folded, float* dots);
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "row_mask.h"
 #include "span.h"
 #include "table_terms.h"
 
@@ -107,6 +108,23 @@ struct IndexView {
     std::optional<ListsView> lists;
     std::vector<int64_t> block_offsets;  // first code block of each list (one list of all rows where there are none)
 };
+
+// A part of an index that one build, addition or merge made, and which of its rows take part in a search. The segments
+// of an index share all that was learnt (scales, codebooks, centroids), so that a query is prepared once for all of
+// them and keys compare.
+struct SegmentView {
+    const IndexView* view = nullptr;
+    RowMask mask;
+    int64_t first_row = 0;  // candidates are numbered through all segments; a multiple of 16
+
+    // Whether so few rows take part that a scan had better look for them than look at all.
+    bool sparse() const { return !mask.all() && mask.count() * kSparseShare <= view->rows; }
+    int64_t rows() const { return mask.all() ? view->rows : mask.count(); }
+    int64_t rows(int64_t begin, int64_t end) const { return mask.all() ? end - begin : mask.count(begin, end); }
+
+    static constexpr int64_t kSparseShare = 4;
+};
+using Segments = Span<const SegmentView>;  // all that one search sees, at least one
 
 // Blocks do not straddle lists: each list starts a new one.
 std::vector<int64_t> block_offsets_of(Span<const int64_t> list_offsets);

@@ -219,10 +219,9 @@ void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric
 }
 
 void quantise_plane(const float* rows, int64_t stride, int64_t row_count, int dims, int threads, int8_t* out,
-                    int64_t out_stride, float* scales, float* offsets) {
-    extent_of(row_count, dims, threads, [&](int64_t i, Extent& extent) {
-        extent.add(rows + i * stride);
-    }).write(scales, offsets);
+                    int64_t out_stride, bool learn, float* scales, float* offsets) {
+    const auto add_row = [&](int64_t i, Extent& extent) { extent.add(rows + i * stride); };
+    if (learn) extent_of(row_count, dims, threads, add_row).write(scales, offsets);
     over_rows(row_count, threads, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) {
             int8_t* to = out + i * out_stride;
@@ -234,7 +233,7 @@ void quantise_plane(const float* rows, int64_t stride, int64_t row_count, int di
 }
 
 void encode_blocks(const std::vector<PlaneView>& planes, int dims, bool normalise, Span<const int64_t> list_offsets,
-                   int threads, uint8_t* blocks, float* scales, float* offsets) {
+                   int threads, uint8_t* blocks, bool learn, float* scales, float* offsets) {
     const int64_t rows = list_offsets.back();
     const auto read = [&](int64_t row, float* out) {
         read_planes(planes, row, dims, out);
@@ -246,7 +245,7 @@ void encode_blocks(const std::vector<PlaneView>& planes, int dims, bool normalis
         read(i, row.data());
         extent.add(row.data());
     };
-    extent_of(rows, dims, threads, add_row).write(scales, offsets);
+    if (learn) extent_of(rows, dims, threads, add_row).write(scales, offsets);
 
     const std::vector<int64_t> block_offsets = block_offsets_of(list_offsets);
     const int64_t block_bytes = coded_bytes(dims) * kBlockRows;

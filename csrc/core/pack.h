@@ -45,13 +45,15 @@ void read_prefix(const std::vector<PlaneView>& planes, const int64_t* rows, int6
 void row_terms(const std::vector<PlaneView>& planes, int64_t rows, Metric metric, Span<const int32_t> ladder,
                int64_t stride, int threads, float* terms);
 
-// A float32 plane as int8: value = offsets[d] + scales[d] * code, code in [-127, 127].
+// A float32 plane as int8: value = offsets[d] + scales[d] * code, code in [-127, 127]. Scales and offsets come from the
+// extent of the rows where `learn`; else they are given, and what lies beyond their extent is clipped.
 void quantise_plane(const float* rows, int64_t stride, int64_t row_count, int dims, int threads, int8_t* out,
-                    int64_t out_stride, float* scales, float* offsets);
+                    int64_t out_stride, bool learn, float* scales, float* offsets);
 
 // int8 code blocks of a prefix (normalised where `normalise`), lists starting new blocks; padding rows are code 0.
+// Scales and offsets as above.
 void encode_blocks(const std::vector<PlaneView>& planes, int dims, bool normalise, Span<const int64_t> list_offsets,
-                   int threads, uint8_t* blocks, float* scales, float* offsets);
+                   int threads, uint8_t* blocks, bool learn, float* scales, float* offsets);
 
 // out[i] = rows[order[i]], of row_bytes each.
 void permute_rows(const void* rows, int64_t row_bytes, const int64_t* order, int64_t count, int threads, void* out);

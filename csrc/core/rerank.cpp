@@ -6,7 +6,8 @@
 #include <numeric>
 #include <tuple>
 
-#include "norms.h"
+#include "distances.h"
+#include "segment_groups.h"
 #include "table_query.h"
 
 namespace adanns {
@@ -19,6 +20,7 @@ struct Candidates {
     int64_t count = 0;
     std::vector<float> keys, scan_dots, band_dots, spare;
     std::vector<uint32_t> rows, positions, spare_rows;
+    std::vector<uint32_t> rows_of_segment;  // as its own arrays number them
 
     void resize(int64_t size) {
         count = size;
@@ -43,56 +45,58 @@ struct Candidates {
     static std::size_t index(int64_t i) { return static_cast<std::size_t>(i); }
 };
 
+template <class Work>
+void by_segment(Segments segments, Candidates& candidates, Work work) {
+    by_segment(segments, candidates.rows.data(), candidates.count, candidates.rows_of_segment, work);
+}
+
 // The dot products behind the scan's keys, so that later stages add to them. Both keys and terms are kept in float, so
 // this is exact to rounding.
-void recover_dots(const IndexView& view, const RerankPlan& plan, Candidates& candidates) {
-    const float* terms = view.terms.at(plan.scan_dims);
-    for (int64_t i = 0; i < candidates.count; i++) {
-        const auto at = static_cast<std::size_t>(i);
-        const uint32_t row = candidates.rows[at];
-        float dot = -candidates.keys[at];
-        if (view.metric == Metric::l2) dot = 0.5f * (dot + terms[row]);
-        if (view.metric == Metric::cosine) dot = terms[row] > 0 ? dot / terms[row] : 0.0f;
-        candidates.scan_dots[at] = dot;
-    }
+void recover_dots(Segments segments, const RerankPlan& plan, Candidates& candidates) {
+    by_segment(segments, candidates, [&](const Group& group) {
+        const float* terms = group.view.terms.at(plan.scan_dims);
+        const float* keys = candidates.keys.data() + group.begin;
+        float* dots = candidates.scan_dots.data() + group.begin;
+        for (int64_t i = 0; i < group.count; i++) {
+            float dot = -keys[i];
+            if (group.view.metric == Metric::l2) dot = 0.5f * (dot + terms[group.rows[i]]);
+            if (group.view.metric == Metric::cosine) {
+                const float term = terms[group.rows[i]];
+                dot = term > 0 ? dot / term : 0.0f;
+            }
+            dots[i] = dot;
+        }
+    });
 }
 
-void score(const IndexView& view, int dims, Candidates& candidates) {
-    const float* terms = view.terms.at(dims);
-    for (int64_t i = 0; i < candidates.count; i++) {
-        const auto at = static_cast<std::size_t>(i);
-        const float dot = candidates.scan_dots[at] + candidates.band_dots[at];
-        float key = -dot;
-        if (view.metric == Metric::l2) key = terms[candidates.rows[at]] - 2.0f * dot;
-        if (view.metric == Metric::cosine) key = -dot * terms[candidates.rows[at]];
-        candidates.keys[at] = std::min(kInfinity, key);  // where sums went beyond float, NaN becomes infinity
-    }
+void score(Segments segments, int dims, Candidates& candidates) {
+    by_segment(segments, candidates, [&](const Group& group) {
+        const float* terms = group.view.terms.at(dims);
+        for (int64_t i = 0; i < group.count; i++) {
+            const auto at = static_cast<std::size_t>(group.begin + i);
+            const float dot = candidates.scan_dots[at] + candidates.band_dots[at];
+            float key = -dot;
+            if (group.view.metric == Metric::l2) key = terms[group.rows[i]] - 2.0f * dot;
+            if (group.view.metric == Metric::cosine) key = -dot * terms[group.rows[i]];
+            candidates.keys[at] = std::min(kInfinity, key);  // where sums went beyond float, NaN becomes infinity
+        }
+    });
 }
 
-// What the query adds to every key of its own: |q|^2 under l2, the factor 1 / |q| under cosine.
-float distance_of(Metric metric, float key, double squared_query_norm) {
-    switch (metric) {
-        case Metric::l2: return std::max(0.0f, key + static_cast<float>(squared_query_norm));
-        case Metric::inner_product: return key;
-        case Metric::cosine:
-            return squared_query_norm > 0 ? static_cast<float>(1.0 + key / std::sqrt(squared_query_norm)) : 1.0f;
-    }
-    return key;
-}
-
-int64_t write_nearest(const IndexView& view, int dims, const float* query, Candidates& candidates, int64_t k,
+int64_t write_nearest(Segments segments, int dims, const float* query, Candidates& candidates, int64_t k,
                       float* distances, int64_t* ids) {
     static thread_local std::vector<std::pair<float, int64_t>> order;
     candidates.keep_best(k);
-    for (int64_t i = 0; i < candidates.count; i++)
-        __builtin_prefetch(&view.ids[candidates.rows[static_cast<std::size_t>(i)]]);
     order.clear();
     const double norm = squared_norm(query, dims);
-    for (int64_t i = 0; i < candidates.count; i++) {
-        const auto at = static_cast<std::size_t>(i);
-        const float distance = distance_of(view.metric, candidates.keys[at], norm);
-        if (distance < kInfinity) order.emplace_back(distance, view.ids[candidates.rows[at]]);
-    }
+    by_segment(segments, candidates, [&](const Group& group) {
+        for (int64_t i = 0; i < group.count; i++) __builtin_prefetch(&group.view.ids[group.rows[i]]);
+        for (int64_t i = 0; i < group.count; i++) {
+            const float key = candidates.keys[static_cast<std::size_t>(group.begin + i)];
+            const float distance = distance_of(group.view.metric, key, norm);
+            if (distance < kInfinity) order.emplace_back(distance, group.view.ids[group.rows[i]]);
+        }
+    });
     std::sort(order.begin(), order.end());
     const auto found = static_cast<int64_t>(order.size());
     for (int64_t i = 0; i < found; i++) std::tie(distances[i], ids[i]) = order[static_cast<std::size_t>(i)];
@@ -102,30 +106,38 @@ int64_t write_nearest(const IndexView& view, int dims, const float* query, Candi
 }
 
 // Asks for the terms of all candidates at once: each is a cache line of its own.
-void prefetch_terms(const IndexView& view, int dims, const Candidates& candidates) {
-    const float* terms = view.terms.at(dims);
-    if (terms == nullptr) return;
-    for (int64_t i = 0; i < candidates.count; i++)
-        __builtin_prefetch(terms + candidates.rows[static_cast<std::size_t>(i)]);
+void prefetch_terms(Segments segments, int dims, Candidates& candidates) {
+    by_segment(segments, candidates, [&](const Group& group) {
+        const float* terms = group.view.terms.at(dims);
+        if (terms == nullptr) return;
+        for (int64_t i = 0; i < group.count; i++) __builtin_prefetch(terms + group.rows[i]);
+    });
+}
+
+SegmentRanges ranges_of(Segments segments, int from, int to) {
+    SegmentRanges ranges;
+    ranges.reserve(segments.size());
+    for (const SegmentView& segment : segments) ranges.push_back(range_of(*segment.view, from, to));
+    return ranges;
 }
 
 }  // namespace
 
-RerankPlan::RerankPlan(const IndexView& view, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages)
-    : scan_dims(scan_dims), scan(scan), scanned(range_of(view, 0, scan_dims)) {
+RerankPlan::RerankPlan(Segments segments, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages)
+    : scan_dims(scan_dims), scan(scan), scanned(ranges_of(segments, 0, scan_dims)) {
     int from = scan_dims;
     bool exact = scan == ScanKind::planes;
     for (const RerankStage& stage : stages) {
         // The int8 code's dot is good enough to choose by until the last stage, a table code's is not.
         const bool due = scan == ScanKind::tables || stage.dims == scan_dims || &stage == &stages.back();
         const bool restore = !exact && due;
-        steps.push_back({stage.dims, stage.keep, range_of(view, from, stage.dims), restore});
+        steps.push_back({stage.dims, stage.keep, ranges_of(segments, from, stage.dims), restore});
         exact = exact || restore;
         from = stage.dims;
     }
 }
 
-int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, const float* rotated,
+int64_t rerank(Segments segments, const RerankPlan& plan, const float* query, const float* rotated,
                Shortlist& shortlist, int64_t k, float* distances, int64_t* ids, int64_t* rescored) {
     static thread_local Candidates candidates;
     static thread_local std::vector<float> folded;
@@ -133,36 +145,42 @@ int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query
     candidates.resize(shortlist.count());
     std::copy_n(shortlist.keys(), candidates.count, candidates.keys.begin());
     std::copy_n(shortlist.rows(), candidates.count, candidates.rows.begin());
-    if (plan.steps.empty()) return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
+    if (plan.steps.empty()) return write_nearest(segments, plan.scan_dims, query, candidates, k, distances, ids);
 
-    if (view.planes.empty()) {  // codes are all there is: what is returned is measured on them, not on rounded tables
-        table_keys_of(view, plan.scan_dims, rotated, candidates.rows.data(), candidates.count, candidates.keys.data());
+    if (segments[0].view->planes.empty()) {
+        // Codes are all there is: what is returned is measured on them, not on rounded tables.
+        by_segment(segments, candidates, [&](const Group& group) {
+            table_keys_of(group.view, plan.scan_dims, rotated, group.rows, group.count,
+                          candidates.keys.data() + group.begin);
+        });
         rescored[0] += candidates.count;
-        return write_nearest(view, plan.scan_dims, query, candidates, k, distances, ids);
+        return write_nearest(segments, plan.scan_dims, query, candidates, k, distances, ids);
     }
-    prefetch_terms(view, plan.scan_dims, candidates);
-    if (!plan.steps.front().exact) recover_dots(view, plan, candidates);
+    prefetch_terms(segments, plan.scan_dims, candidates);
+    if (!plan.steps.front().exact) recover_dots(segments, plan, candidates);
     std::fill_n(candidates.band_dots.begin(), candidates.count, 0.0f);
-    const auto add_range = [&](const DimRange& range, std::vector<float>& dots) {
-        folded.resize(static_cast<std::size_t>(range.folded_dims));
-        const float constant = fold_query(range, query, folded.data());
-        gather_range(range, candidates.rows.data(), candidates.count, folded.data(), dots.data());
+    const auto add_ranges = [&](const SegmentRanges& ranges, std::vector<float>& dots) {
+        folded.resize(static_cast<std::size_t>(ranges[0].folded_dims));
+        const float constant = fold_query(ranges[0], query, folded.data());
+        by_segment(segments, candidates, [&](const Group& group) {
+            gather_range(ranges[group.segment], group.rows, group.count, folded.data(), dots.data() + group.begin);
+        });
         if (constant == 0.0f) return;
         for (int64_t i = 0; i < candidates.count; i++) dots[static_cast<std::size_t>(i)] += constant;
     };
     for (std::size_t i = 0; i < plan.steps.size(); i++) {
         const RerankPlan::Step& step = plan.steps[i];
         candidates.keep_best(step.keep);
-        prefetch_terms(view, step.dims, candidates);
+        prefetch_terms(segments, step.dims, candidates);
         if (step.exact) {
             std::fill_n(candidates.scan_dots.begin(), candidates.count, 0.0f);
-            add_range(plan.scanned, candidates.scan_dots);
+            add_ranges(plan.scanned, candidates.scan_dots);
         }
-        add_range(step.added, candidates.band_dots);
-        score(view, step.dims, candidates);
+        add_ranges(step.added, candidates.band_dots);
+        score(segments, step.dims, candidates);
         rescored[i] += candidates.count;
     }
-    return write_nearest(view, plan.steps.back().dims, query, candidates, k, distances, ids);
+    return write_nearest(segments, plan.steps.back().dims, query, candidates, k, distances, ids);
 }
 
 }  // namespace adanns

@@ -15,26 +15,29 @@ struct RerankStage {
     int64_t keep;  // ... the best `keep` of the stage before are rescored
 };
 
-// The stages of a batch with the dims that each adds. Ranges point into the view, which must outlive the plan.
+// A range of dims in every segment.
+using SegmentRanges = std::vector<DimRange>;
+
+// The stages of a batch with the dims that each adds. Ranges point into the views, which must outlive the plan.
 struct RerankPlan {
-    RerankPlan(const IndexView& view, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages);
+    RerankPlan(Segments segments, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages);
 
     struct Step {
         int dims;
         int64_t keep;
-        DimRange added;  // the bands between the stage before and this one
-        bool exact;      // from here on the coded dot of the scan is replaced by the dot of the planes
+        SegmentRanges added;  // the bands between the stage before and this one
+        bool exact;           // from here on the coded dot of the scan is replaced by the dot of the planes
     };
     int scan_dims;
     ScanKind scan;
     std::vector<Step> steps;
-    DimRange scanned;  // the scan's own prefix, read again where only its codes were
+    SegmentRanges scanned;  // the scan's own prefix, read again where only its codes were
 };
 
 // `rotated` is the query as the scan's tables were made from it, where codes are all there is (else not read).
-// Reads `shortlist`, writes k distances and ids (padded with +inf and -1), adds to rescored[step] the candidates each
-// step read. Returns how many results are real.
-int64_t rerank(const IndexView& view, const RerankPlan& plan, const float* query, const float* rotated,
+// Reads `shortlist`, in the order of segments, writes k distances and ids (padded with +inf and -1), adds to
+// rescored[step] the candidates each step read. Returns how many results are real.
+int64_t rerank(Segments segments, const RerankPlan& plan, const float* query, const float* rotated,
                Shortlist& shortlist, int64_t k, float* distances, int64_t* ids, int64_t* rescored);
 
 }  // namespace adanns

@@ -43,8 +43,9 @@ struct ScanTile {
     std::vector<Shortlist> shortlists;
 
     // Scratch of scan_rows.
-    std::vector<float> keys, ratios, group_folded;
-    std::vector<uint8_t> group_codes;
+    std::vector<float> keys, row_terms, group_folded;
+    std::vector<uint8_t> group_codes, copied_rows;
+    std::vector<uint32_t> copied;
 };
 
 }  // namespace adanns

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "batch.h"
 #include "index_view.h"
 #include "rerank.h"
 
@@ -30,9 +31,8 @@ struct SearchOutput {
     int32_t* counts;   // (queries,)
 };
 
-// `routing_queries` may be the queries themselves. Results do not depend on `threads` nor on how queries are batched.
-SearchTotals search(const IndexView& view, const SearchPlan& plan, const float* queries, int64_t query_stride,
-                    const float* routing_queries, int64_t routing_stride, int64_t query_count,
+// `routing` may be the queries themselves. Results do not depend on `threads` nor on how queries are batched.
+SearchTotals search(Segments segments, const SearchPlan& plan, const Queries& queries, const Queries& routing,
                     const SearchOutput& output);
 
 }  // namespace adanns

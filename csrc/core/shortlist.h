@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernel_table.h"
+#include "row_mask.h"
 
 namespace adanns {
 
@@ -20,16 +21,24 @@ class Shortlist {
         threshold_ = std::numeric_limits<float>::infinity();
     }
 
+    // Keeps every row with a key below `threshold`, however many there are.
+    void keep_all_below(float threshold) {
+        reset(std::numeric_limits<int64_t>::max() / 2);
+        threshold_ = threshold;
+    }
+
     // Rows first_row ... first_row + count - 1, with their keys.
     void offer(const float* keys, int64_t count, uint32_t first_row) {
-        reserve(count_ + count);
-        count_ +=
-            kernels().collect_below(keys, count, threshold_, first_row, keys_.data() + count_, rows_.data() + count_);
-        // The first cut comes early, since it makes the threshold; later ones wait until they pay.
-        const int64_t slack =
-            threshold_ == std::numeric_limits<float>::infinity() ? 32 : std::max<int64_t>(keep_ / 2, 128);
-        if (count_ > keep_ + slack) cut();
+        count_ += collect(keys, count, first_row);
+        cut_if_long();
     }
+
+    // As above, but only rows of the mask, in which they start at mask_row. Asking those that passed the threshold costs
+    // less than masking keys: they are few.
+    void offer(const float* keys, int64_t count, uint32_t first_row, const RowMask& mask, int64_t mask_row);
+
+    // Any rows, with their keys.
+    void offer(const float* keys, int64_t count, const uint32_t* rows);
 
     void merge(const Shortlist& later) {
         reserve(count_ + later.count_);
@@ -49,6 +58,20 @@ class Shortlist {
     uint32_t* rows() { return rows_.data(); }
 
    private:
+    // Writes what is below the threshold after what there is; returns how many.
+    int64_t collect(const float* keys, int64_t count, uint32_t first_row) {
+        reserve(count_ + count);
+        return kernels().collect_below(keys, count, threshold_, first_row, keys_.data() + count_,
+                                       rows_.data() + count_);
+    }
+
+    void cut_if_long() {
+        // The first cut comes early, since it makes the threshold; later ones wait until they pay.
+        const int64_t slack =
+            threshold_ == std::numeric_limits<float>::infinity() ? 32 : std::max<int64_t>(keep_ / 2, 128);
+        if (count_ > keep_ + slack) cut();
+    }
+
     void reserve(int64_t count) {
         const auto room = static_cast<std::size_t>(count + kBlockRows);  // kernels write whole vectors
         if (keys_.size() >= room) return;
