@@ -31,7 +31,6 @@ def fail_each_call(library: str, scratch: Path) -> dict[str, int]:
                 if before is not None:
                     before.save(folder)
                 raised = None
-                new._stored = None
                 disk.faulty_disk_set(which, error)
                 try:
                     new.save(folder)

@@ -126,7 +126,7 @@ def attempt(folder: Path, dice: random.Random) -> str:
     if dims_keyword == "scan_dims" and index.kind != "opq":
         searches += [{"probes": index.lists}, {"cluster_dims": index.ladder[0]}]
         # Searches of an index whose centroids are of another representation need queries of that.
-        searches.append({"routing_queries": queries_of(index._built.centroid_dims)})
+        searches.append({"routing_queries": queries_of(index._need_built().centroid_dims)})
     for keywords in searches:
         with contextlib.suppress(ValueError, TypeError):
             index.search(queries_of(index.dims), threads=1, **keywords)
