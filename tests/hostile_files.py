@@ -27,7 +27,7 @@ Arrays = dict[str, NDArray[Any]]
 LADDER = (5, 16, 33)
 DIMS = LADDER[-1]
 MOST_DIMS = 4096  # of an index that is searched: what claims more takes queries that no one has
-GOLDEN = Path(__file__).parent / "golden" / "version-1"
+GOLDEN = Path(__file__).parent / "golden"
 REFUSALS = (adanns.CorruptIndexError, adanns.IncompatibleVersionError, FileNotFoundError)
 _IVF: dict[str, Any] = {"cluster_dims": 16, "scan_dims": 16, "lists": 3, "iterations": 2}
 _CODE: dict[str, Any] = {"code_bytes": 2, "bits": 4, "rotations": 1}
@@ -73,12 +73,10 @@ VALUES = (
 
 @dataclass
 class Saved:
-    """The files of a saved index; of version 2 also what its segment holds."""
+    """The files of a saved index; from version 2 on also what each segment file holds: (metadata, arrays) by name."""
 
     files: dict[str, bytes]
-    segment: str = ""
-    metadata: dict[str, str] = field(default_factory=dict)
-    arrays: Arrays = field(default_factory=dict)
+    segments: dict[str, tuple[dict[str, str], Arrays]] = field(default_factory=dict)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -89,7 +87,7 @@ class Saved:
 
 @functools.cache
 def corpus() -> tuple[Saved, ...]:
-    """An index of every class, in all metrics and number types; and those of version 1."""
+    """An index of every class, in all metrics and number types; and those of every version."""
     generator = np.random.default_rng(5)
     found = []
     for index_class, count, options in MADE:
@@ -98,7 +96,7 @@ def corpus() -> tuple[Saved, ...]:
         with tempfile.TemporaryDirectory() as folder:
             index_class(ladder=LADDER, **options).build(rows, threads=1).save(folder)
             found.append(_saved(Path(folder)))
-    found += [_saved(folder) for folder in sorted(GOLDEN.iterdir()) if folder.is_dir()]
+    found += [_saved(folder) for folder in sorted(GOLDEN.glob("*/*")) if folder.is_dir()]
     return tuple(found)
 
 
@@ -106,9 +104,9 @@ def _saved(folder: Path) -> Saved:
     saved = Saved({path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"})
     for name in saved.files:
         if name.endswith(".safetensors"):
-            saved.segment = name
-            saved.metadata, saved.arrays = read_segment(folder / name, mmap=False, verify=True)
-            saved.metadata.pop("crc32")
+            metadata, arrays = read_segment(folder / name, mmap=False, verify=True)
+            metadata.pop("crc32")
+            saved.segments[name] = metadata, arrays
     return saved
 
 
@@ -144,7 +142,7 @@ def queries_of(dims: int) -> NDArray[np.float32]:
 def damage(folder: Path, saved: Saved, dice: random.Random) -> str:
     """Write the files of an index to an empty folder with something wrong with them; returns how it went about it."""
     ways: list[Callable[[Path, Saved, random.Random], None]] = [flip, cut, spoil_json]
-    if saved.segment:
+    if saved.segments:
         ways += [spoil_header, *[spoil_arrays] * 4]
     way = dice.choice(ways)
     way(folder, saved, dice)
@@ -193,22 +191,18 @@ def cut(folder: Path, saved: Saved, dice: random.Random) -> None:
 
 
 def spoil_json(folder: Path, saved: Saved, dice: random.Random) -> None:
-    """Change the manifest, and half the time the segment's own copy of it alike."""
+    """Change the manifest, and half the time the segments' own copies of it alike."""
     files = dict(saved.files)
-    if not saved.segment:
+    if not saved.segments:
         content = json.loads(files["index.json"])
         files["index.json"] = _dumped(_changed(content, dice), dice)
         return write(folder, files)
     content = _changed(saved.manifest, dice)
     alike = dice.random() < 0.6 and isinstance(content, dict)
     if alike:
-        metadata = saved.metadata | {
-            "kind": str(content.get("kind")),
-            "parameters": json.dumps(content.get("parameters")),
-        }
-        (folder / saved.segment).unlink(missing_ok=True)
-        write_segment(folder / saved.segment, saved.arrays, metadata)
-        del files[saved.segment]
+        for name, (metadata, arrays) in saved.segments.items():
+            _write_segment(folder / name, arrays, _said_of(content, metadata))
+            del files[name]
     files["manifest.json"] = _dumped(content, dice)
     return write(folder, files)
 
@@ -216,26 +210,42 @@ def spoil_json(folder: Path, saved: Saved, dice: random.Random) -> None:
 def spoil_header(folder: Path, saved: Saved, dice: random.Random) -> None:
     """Change what the segment says of its arrays, in as many bytes where that can be."""
     files = dict(saved.files)
-    content = files[saved.segment]
+    name = dice.choice(list(saved.segments))
+    content = files[name]
     first = 8 + struct.unpack("<Q", content[:8])[0]
     text = _dumped(_changed(json.loads(content[8:first]), dice), dice)
     text += b" " * (first - 8 - len(text)) if dice.random() < 0.8 else b""
     length = len(text) if dice.random() < 0.95 else dice.choice(NUMBERS) % 2**64
-    files[saved.segment] = struct.pack("<Q", length) + text + content[first:]
+    files[name] = struct.pack("<Q", length) + text + content[first:]
     write(folder, files)
 
 
 def spoil_arrays(folder: Path, saved: Saved, dice: random.Random) -> None:
-    """A whole segment, with correct checksums, of arrays that do not fit each other."""
-    arrays, metadata, manifest = dict(saved.arrays), dict(saved.metadata), saved.manifest
+    """A whole segment, with correct checksums, of arrays that do not fit each other or those of other segments."""
+    name, manifest = dice.choice(list(saved.segments)), saved.manifest
+    arrays = dict(saved.segments[name][1])
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
+        if not arrays:
+            break
         change = dice.choice((_values, _values, _values, _shape, _shape, _kind, _names, _rungs, _coded_dims, _rows))
         change(arrays, manifest, dice)
-    metadata |= {"kind": manifest["kind"], "parameters": json.dumps(manifest["parameters"])}
-    (folder / saved.segment).unlink(missing_ok=True)
-    with contextlib.suppress(TypeError):  # a dtype that no segment holds
-        write_segment(folder / saved.segment, {name: np.array(a, order="C") for name, a in arrays.items()}, metadata)
+    write(folder, saved.files)
+    for other, (metadata, whole) in saved.segments.items():
+        if other == name or manifest["parameters"] != saved.manifest["parameters"]:
+            _write_segment(folder / other, arrays if other == name else whole, _said_of(manifest, metadata))
     write(folder, {"manifest.json": json.dumps(manifest).encode()})
+
+
+def _said_of(manifest: Any, metadata: dict[str, str]) -> dict[str, str]:
+    """What a segment says of its index, where it says it."""
+    said = {"kind": str(manifest.get("kind")), "parameters": json.dumps(manifest.get("parameters"))}
+    return metadata | {key: value for key, value in said.items() if key in metadata}
+
+
+def _write_segment(path: Path, arrays: Arrays, metadata: dict[str, str]) -> None:
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(TypeError):  # a dtype that no segment holds
+        write_segment(path, {name: np.array(array, order="C") for name, array in arrays.items()}, metadata)
 
 
 def _values(arrays: Arrays, manifest: Any, dice: random.Random) -> None:
@@ -313,8 +323,9 @@ def _names(arrays: Arrays, manifest: Any, dice: random.Random) -> None:
     elif what == 2:
         arrays[name] = arrays[other]
     else:
-        foreign = dice.choice(corpus()).arrays  # of an index of another class
-        if foreign:
+        segments = dice.choice(corpus()).segments  # of an index of another class
+        if segments:
+            _, foreign = dice.choice(list(segments.values()))
             taken = dice.choice(list(foreign))
             arrays[taken] = foreign[taken]
 
