@@ -13,7 +13,7 @@ from adanns.arrays import CHUNK_ROWS, Arrays, Vectors, aligned_empty, checked_id
 from adanns.errors import DuplicateIdError
 from adanns.ladder import Band, Metric, ladder_for
 from adanns.progress import Progress
-from adanns.workspace import SHARE, Workspace
+from adanns.workspace import SHARE, GrowingFile, Workspace
 
 PADDED = 16  # elements: rows are padded to whole vectors, and row terms leave as much room at their end
 FAULT_BYTES = 1 << 16  # that Linux maps around a byte of a file that is read
@@ -80,32 +80,45 @@ class PlaneBuilder:
         width = vectors.shape[1] if getattr(vectors, "ndim", 0) == 2 else 1
         chunks, rows = row_chunks(vectors, added_to, self.workspace.chunk_rows(4 * max(1, width)))
         parts: list[list[NDArray[Any]]] = []
+        files: list[GrowingFile] = []  # in place of parts where they do not fit in memory together
         part_ids: list[Any] = []
-        done = 0
+        done = chunk_count = 0
         for chunk, chunk_ids in chunks:
-            if not parts:
+            if not chunk_count:
                 self.ladder = ladder_for(chunk.shape[1], self._given_ladder)
                 self.bands = self._plan(self.ladder)
                 if rows is not None:
                     self._expect(rows)
+                elif self.workspace.on_disk:
+                    files = [self.workspace.growing() for _ in self.bands]
             if rows is None or not parts:
-                parts.append([self._staging(band, rows or len(chunk)) for band in self.bands])
+                empty = aligned_empty if files else self.workspace.empty
+                parts.append(
+                    [empty(_staging_shape(band, rows or len(chunk)), _staging_type(band)) for band in self.bands]
+                )
             self._pack_chunk(chunk, parts[-1], done if rows is not None else 0, done)
-            self.workspace.let_go(parts[-1])
+            if files:
+                for file, plane in zip(files, parts.pop(), strict=True):
+                    file.append(plane)
+            self.workspace.let_go(parts[-1] if parts else ())
             if chunk_ids is not None:
                 part_ids.append(checked_ids(chunk_ids, len(chunk)))
             done += len(chunk)
+            chunk_count += 1
             progress.step("packing rows", done, rows or done)
-        if not parts:
+        if not chunk_count:
             raise ValueError("vectors are empty: the iterator gave no chunk")
-        if part_ids and (ids is not None or len(part_ids) != len(parts)):
+        if part_ids and (ids is not None or len(part_ids) != chunk_count):
             raise ValueError("ids come either with every chunk or as ids=, not both")
         if rows is None:
             self._expect(done)
         self.rows = done
         self.arrays: Arrays = {"ids": checked_ids(_joined_ids(part_ids) if part_ids else ids, done, first_id)}
         for i, band in enumerate(self.bands):
-            plane = parts[0][i] if len(parts) == 1 else self._joined([part[i] for part in parts])
+            if files:
+                plane = files[i].array(_staging_shape(band, done), _staging_type(band))
+            else:
+                plane = parts[0][i] if len(parts) == 1 else np.concatenate([part[i] for part in parts])
             for part in parts:
                 part[i] = plane[:0]  # what was copied is free again
             self._keep(f"plane_{i}", band, plane)
@@ -177,26 +190,12 @@ class PlaneBuilder:
     def _scales_of(self, name: str) -> Scales | None:
         return None if self._learnt is None else (self._learnt[f"{name}_scales"], self._learnt[f"{name}_offsets"])
 
-    def _staging(self, band: Band, rows: int) -> NDArray[Any]:
-        # int8 needs the extent of every dimension first, so it waits in float32.
-        kind = np.float16 if band.type == "float16" else np.float32
-        return self.workspace.empty((rows, padded(band.dims)), kind)
-
     def _expect(self, rows: int) -> None:
         """Of planes, a second copy of one while rows are put in order, and terms."""
         row_bytes = [padded(band.dims) * (2 if band.type == "float16" else 4) for band in self.bands]
         terms = 0 if self.metric == "ip" else 4 * len(self.ladder)
         array_bytes = rows * (sum(row_bytes) + max(row_bytes, default=0) + terms)
         self.workspace.expect(rows, array_bytes, self._working_bytes(rows, self.ladder))
-
-    def _joined(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
-        whole = self.workspace.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
-        start = 0
-        for part in parts:
-            whole[start : start + len(part)] = part
-            start += len(part)
-            self.workspace.let_go((part, whole))
-        return whole
 
     def _permute_by_parts(self, source: NDArray[Any], order: NDArray[np.int64], target: NDArray[Any]) -> None:
         """Parts of the target that fit in memory, each filled in the order of the source: disks like it so."""
@@ -238,6 +237,15 @@ class PlaneBuilder:
             self.arrays |= {name: codes, f"{name}_scales": scales, f"{name}_offsets": offsets}
         else:
             self.arrays[name] = plane
+
+
+def _staging_shape(band: Band, rows: int) -> tuple[int, int]:
+    return rows, padded(band.dims)
+
+
+def _staging_type(band: Band) -> type[np.floating[Any]]:
+    # int8 needs the extent of every dimension first, so it waits in float32.
+    return np.float16 if band.type == "float16" else np.float32
 
 
 def encoded_blocks(

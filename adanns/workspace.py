@@ -6,6 +6,7 @@ import mmap
 import operator
 import os
 import tempfile
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,10 @@ class Workspace:
         array: NDArray[Any] = np.ndarray(shape, kind, mapped)
         return array
 
+    def growing(self) -> GrowingFile:
+        """A file for rows of which no one knows how many will come."""
+        return GrowingFile(self._scratch)
+
     def chunk_rows(self, row_bytes: int) -> int:
         """Rows to read at a time."""
         if self.budget is None:
@@ -80,3 +85,22 @@ class Workspace:
         if self.on_disk:
             for array in arrays:
                 let_go(array)
+
+
+class GrowingFile:
+    """Rows as they come, in one file without a name: one map at the end, and not one for every chunk."""
+
+    def __init__(self, scratch: str | Path | None) -> None:
+        self._file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed when it is mapped
+        weakref.finalize(self, self._file.close)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write rows behind those that are there."""
+        self._file.write(rows.reshape(-1).view(np.uint8).data)
+
+    def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """All of them; nothing can be appended then."""
+        self._file.flush()
+        array: NDArray[Any] = np.ndarray(shape, dtype, mmap.mmap(self._file.fileno(), 0))
+        self._file.close()
+        return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -107,6 +108,20 @@ def test_built_on_disk_it_is_the_same_bit_for_bit(
     assert not list(tmp_path.iterdir())
     whole.save(tmp_path / "index")
     assert_same(recipe.search(adanns.load(tmp_path / "index", verify=True), QUERIES), recipe.search(index, QUERIES))
+
+
+def test_many_chunks_take_no_more_files_than_few(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, limits[1]))
+    try:
+        index: Any = adanns.ExactIndex(ladder=(50, 100))
+        rows = rows_of(ROWS)
+        index.build((rows[start : start + 1] for start in range(ROWS)), memory_budget=30_000, scratch=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert mapping_of(index.arrays["plane_0"]) is not None
+    expected = adanns.ExactIndex(ladder=(50, 100)).build(rows)
+    assert all((index.arrays[name] == array).all() for name, array in expected.arrays.items())
 
 
 BUILDER = """

@@ -1,7 +1,7 @@
 """Open a million damaged indices under AddressSanitizer: each ends in an index or a named error.
 
     tools/sanitize.sh -k nothing                     # builds the sanitized extension in build/sanitize/tree
-    python tools/fuzz_storage.py --inputs 1000000    # says what was found, writes it as JSON with --output
+    python tools/fuzz_storage.py --inputs 1000000    # prints what was found and writes results.json
 
 A worker opens inputs one after another; input N follows from --seed and N alone, so that any one can be had again with
 --only N. This process watches: a worker that dies, hangs or grows is a finding, and the next goes on behind it.
@@ -43,35 +43,26 @@ def main() -> int:
         last = options.first + options.inputs
         while first < last:
             log = Path(scratch) / "log"
-            command = [
-                sys.executable,
-                __file__,
-                "--worker",
-                scratch,
-                "--first",
-                str(first),
-                "--inputs",
-                str(last - first),
-            ]
+            command = [sys.executable, __file__, f"--worker={scratch}", f"--seed={options.seed}"]
+            command += [f"--first={first}", f"--inputs={last - first}"]
             with log.open("wb") as said:
-                worker = subprocess.Popen(
-                    [*command, "--seed", str(options.seed)], stdout=said, stderr=said, env=_environment()
-                )
+                worker = subprocess.Popen(command, stdout=said, stderr=said, env=_environment())
                 why = _watch(worker, state_file)
+            words = log.read_text(errors="replace")
             at, more_refused, more_opened = STATE.unpack(state_file.read_bytes())
             refused, opened = refused + more_refused, opened + more_opened
-            for line in log.read_text(errors="replace").splitlines():
-                if line.startswith("FINDING "):
-                    findings.append(json.loads(line[8:]))
+            findings += [json.loads(line[8:]) for line in words.splitlines() if line.startswith("FINDING ")]
             if why is None and at >= last:
                 break
-            findings.append(
-                {"input": at, "what": why or "ended early", "said": log.read_text(errors="replace")[-3000:]}
-            )
+            findings.append({"input": at, "what": why or "ended early", "said": words[-3000:]})
             print(f"input {at}: {why}", flush=True)
             first = at + 1
             state_file.write_bytes(STATE.pack(first, 0, 0))
+    sys.path.insert(0, str(REPOSITORY))
+    from benchmarks import machine, results
+
     report = {
+        **results.heading("fuzz"),
         "inputs": options.inputs,
         "seed": options.seed,
         "first": options.first,
@@ -81,10 +72,10 @@ def main() -> int:
         "seconds": round(time.time() - began, 1),
         "sanitized": bool(_preloaded()),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.output is not None:
-        options.output.write_text(text + "\n")
+    print(json.dumps(report, indent=1))
+    place = options.output or machine.results_folder("fuzz")
+    place.mkdir(parents=True, exist_ok=True)
+    results.write_content(report, place / "results.json")
     return 1 if findings else 0
 
 
@@ -180,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, help="number of the first input (default: 0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scratch", default="/dev/shm" if Path("/dev/shm").is_dir() else None, help="where files go")
-    parser.add_argument("--output", type=Path, help="JSON file for what was found")
+    parser.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
 
