@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Numbers: TypeAlias = tuple[tuple[str, int, int, int], ...]
+"""A StageStats per stage, but for its name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class SearchResult:
         distances: NDArray[np.float32],
         ids: NDArray[np.int64],
         counts: NDArray[np.int32],
-        stats: tuple[tuple[str, int, int, int], ...],
+        stats: Numbers | Callable[[], Numbers],
     ) -> None:
         self.distances = distances
         self.ids = ids
@@ -46,7 +49,8 @@ class SearchResult:
     @property
     def stats(self) -> tuple[StageStats, ...]:
         """What each stage read and kept, in order."""
-        *stages, last = (StageStats(*numbers) for numbers in self._stats)
+        numbers = self._stats() if callable(self._stats) else self._stats
+        *stages, last = (StageStats(*stage) for stage in numbers)
         return (*stages, replace(last, kept=int(self.counts.sum())))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:

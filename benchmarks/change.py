@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -198,10 +199,8 @@ def _timed(
     few = queries[:SINGLE_QUERIES]
     for _ in range(options.rounds):
         for place, one in enumerate(every):
-            batch[place].append(
-                _seconds(lambda one=one: one.index.search(queries, K, threads=options.threads, **one.options))
-            )
-            single[place].append(_seconds(lambda one=one: _one_by_one(one, few)))
+            batch[place].append(_seconds(partial(one.index.search, queries, K, threads=options.threads, **one.options)))
+            single[place].append(_seconds(partial(_one_by_one, one, few)))
     batch_us = [1e6 * median(times) / len(queries) for times in batch]
     single_us = [1e6 * median(times) / len(few) for times in single]
     return [

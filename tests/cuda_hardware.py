@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from adanns.cuda.memory import CupyMemory
 from numpy.typing import DTypeLike, NDArray
+
+from adanns.cuda.memory import CupyMemory
 
 
 class Hardware:
     """Its own order of threads."""
 
     @contextmanager
-    def order(self, name: str) -> Iterator[None]:  # noqa: ARG002
+    def order(self, name: str) -> Iterator[None]:
         yield
 
     @contextmanager

@@ -128,7 +128,8 @@ class Stored:
             padded = np.full((len(rows), -(-dims // 16) * 16), 7, DTYPES[kind])
             padded[:, :dims] = part
             scale_address, offset_address = (device.lend(each) for each in (scales, offsets))
-            tuples.append((kind, device.lend(padded), padded.shape[1], first, dims, scale_address, offset_address))
+            plane = (kind, device.lend(padded), padded.shape[1], first, dims, scale_address, offset_address, 4.0)
+            tuples.append(plane)
             first = end
         return cls(module, device, values, module.Planes(tuples))
 
@@ -197,6 +198,8 @@ class Stored:
         """(distances, ids), each (queries, k). stages: (dims, keep, exact)."""
         distances = self.device.empty((len(queries), k), np.float32)
         nearest_ids = self.device.empty((len(queries), k), np.int64)
+        counts = self.device.empty((len(queries),), np.int32)
+        rescored = self.device.empty((len(queries), max(1, len(stages))), np.int32)
         self.module.rerank(
             self.planes,
             metric,
@@ -210,5 +213,12 @@ class Stored:
             k,
             self.device.address(distances),
             self.device.address(nearest_ids),
+            self.device.address(counts),
+            self.device.address(rescored),
         )
-        return self.device.read(distances), self.device.read(nearest_ids)
+        found = self.device.read(distances), self.device.read(nearest_ids)
+        np.testing.assert_array_equal(self.device.read(counts), np.isfinite(found[0]).sum(axis=1))
+        if stages:
+            kept = np.minimum((candidates != NO_CANDIDATE).sum(axis=1)[:, None], [keep for _, keep, _ in stages])
+            np.testing.assert_array_equal(self.device.read(rescored), np.minimum.accumulate(kept, axis=1))
+        return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 import cuda_search as cuda
 import numpy as np
 import pytest
-from cuda_emulator import emulator
 from cuda_emulator.emulator import ORDERS
 from cuda_search import AnyDevice, Array, Loaded, small_integers
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "bottom": 0,
     "adaptive_classification": 1,
+    "cuda": 1,
     "storage": 1,
     "training": 1,
     "datasets": 2,
@@ -36,6 +37,7 @@ LAYERS = {
 # Beside the standard library. numpy and tqdm are the dependencies of the core.
 THIRD_PARTY_EVERYWHERE = {"numpy", "tqdm"}
 THIRD_PARTY = {
+    "cuda": {"cupy", "torch"},
     "datasets": {"pyarrow", "safetensors", "tokenizers", "wordllama"},
     "diagnosis": {"matplotlib"},
     "distributed": {"ray"},

@@ -1,12 +1,15 @@
 """Search on a GPU: `index.to("cuda")` gives the same index on the device (docs/cuda.md).
 
-Importing this needs neither a driver nor cupy: `is_available()` says whether both are here, `why_not()` what is missing.
+Importing this needs neither a driver nor cupy: `is_available()` says whether both are here, `why_not()` what is not.
 """
 
 from __future__ import annotations
 
 import importlib
 from importlib.util import find_spec
+from types import ModuleType
+
+from adanns.cuda.memory import CupyMemory, Memory
 
 __all__ = ["is_available", "why_not"]
 
@@ -28,3 +31,11 @@ def why_not() -> str:
     if find_spec("cupy") is None:
         return "cupy, which holds the device's arrays, is not installed: pip install cupy-cuda13x (or -cuda12x)"
     return ""
+
+
+def current_device() -> tuple[Memory, ModuleType]:
+    """cupy's current device, and the kernels. Raises RuntimeError where there is none, saying why."""
+    reason = why_not()
+    if reason:
+        raise RuntimeError(f"no search on a GPU here: {reason}")
+    return CupyMemory(), importlib.import_module("adanns._cuda")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
 from abc import ABC, abstractmethod
@@ -14,7 +15,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from adanns import cuda
 from adanns.arrays import Arrays, checked_id_set, checked_radius, checked_threads
+from adanns.cuda.device_copy import DeviceCopy
 from adanns.errors import DuplicateIdError, NotBuiltError, UnknownIdError
 from adanns.indexes import changes
 from adanns.indexes.built import Built, bundle
@@ -187,7 +190,7 @@ class Index(ABC, Generic[P]):
         routing_vectors: Any = None,
     ) -> I:
         with self._changing, Progress(progress) as shown:
-            snapshot, workers = self._need_snapshot(), checked_threads(threads)
+            snapshot, workers = self._snapshot_to_change(), checked_threads(threads)
             first = snapshot.first
             builder = PlaneBuilder(self._asked.metric, first.ladder, self._plan, workers, learnt=first.arrays)
             first_id = 1 + max(segment.built.largest_id for segment in snapshot.segments)
@@ -222,7 +225,7 @@ class Index(ABC, Generic[P]):
             raise ValueError(f"missing is {missing!r}; choose 'raise' or 'ignore'")
         wanted = checked_id_set(ids, "ids")
         with self._changing:
-            snapshot, found = self._need_snapshot().without(wanted)
+            snapshot, found = self._snapshot_to_change().without(wanted)
             if missing == "raise" and not found.all():
                 raise UnknownIdError(
                     f"id {wanted[~found][0]} is not in the index, nor are {(~found).sum() - 1} more of the "
@@ -237,7 +240,7 @@ class Index(ABC, Generic[P]):
         Needs memory for a second copy of the rows that stay. Searches may go on meanwhile.
         """
         with self._changing:
-            snapshot = self._need_snapshot()
+            snapshot = self._snapshot_to_change()
             if not snapshot.whole:
                 one = changes.merged(snapshot.segments, snapshot.first, self._parameters)
                 self._snapshot = Snapshot((Segment(one),), snapshot.origin)
@@ -258,6 +261,34 @@ class Index(ABC, Generic[P]):
         snapshot = self._need_snapshot()
         at = self._rung(snapshot.first, dims, snapshot.first.measured_dims, "dims")
         return range_search_snapshot(snapshot, queries, checked_radius(radius), dims=at, threads=threads, filter=filter)
+
+    def to(self: I, device: Literal["cpu", "cuda"]) -> I:
+        """The same index on another device, from where `search` is called as before.
+
+        cuda: a copy on cupy's current device, compacted if it was changed. Queries of numpy give results of numpy;
+            those of cupy and torch are read where they are, without waiting for them, and results come back in their
+            library. Searches only: change and filter `index.to("cpu")`, which costs nothing, since the arrays stay here
+            too. Raises RuntimeError where there is no GPU, saying why, MemoryError where it has too little memory.
+        """
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"device={device!r}; choose 'cpu' or 'cuda'")
+        snapshot = self._need_snapshot()
+        if (snapshot.device is not None) == (device == "cuda"):
+            return self
+        other = copy.copy(self)
+        other._set_up()
+        other._snapshot = Snapshot(snapshot.segments, snapshot.origin)
+        if device == "cpu":
+            return other
+        if not snapshot.whole:
+            other.compact()
+            snapshot = other._need_snapshot()
+        memory, module = cuda.current_device()
+        built, precision = snapshot.first, self._parameters.precision
+        bands = plan_planes(built.ladder, precision) if precision is not None else ()
+        copied = DeviceCopy(built.arrays, bands, built.ladder, self._parameters.metric, memory, module)
+        other._snapshot = Snapshot(snapshot.segments, snapshot.origin, copied)
+        return other
 
     def save(self, folder: str | Path) -> None:
         """Write the index to a folder; `adanns.load` reads it back.
@@ -334,6 +365,12 @@ class Index(ABC, Generic[P]):
         if self._snapshot is None:
             raise NotBuiltError(f"{type(self).__name__} holds nothing yet: call build(vectors) first")
         return self._snapshot
+
+    def _snapshot_to_change(self) -> Snapshot:
+        snapshot = self._need_snapshot()
+        if snapshot.device is not None:
+            raise ValueError("this index is a copy on a GPU: change index.to('cpu'), then copy that one")
+        return snapshot
 
     def _need_built(self) -> Built:
         return self._need_snapshot().first

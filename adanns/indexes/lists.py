@@ -17,6 +17,7 @@ from adanns.arrays import CHUNK_ROWS, Arrays, checked_count, checked_queries, ch
 from adanns.indexes.base import Index
 from adanns.indexes.built import Built
 from adanns.indexes.searching import default_cascade, range_search_snapshot, search_snapshot
+from adanns.indexes.snapshot import Snapshot
 from adanns.ladder import Metric, checked_rung
 from adanns.parameters import ListParameters
 from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padded
@@ -88,7 +89,7 @@ class ListsIndex(Index[P]):
         snapshot = self._need_snapshot()
         k, built = checked_count(k, "k"), snapshot.first
         scan = self._rung(built, scan_dims, self._scan_dims(built), "scan_dims")
-        routing, routing_dims = self._routing(built, queries, routing_queries, cluster_dims)
+        routing, routing_dims = self._routing(snapshot, queries, routing_queries, cluster_dims)
         return search_snapshot(
             snapshot,
             queries,
@@ -128,7 +129,7 @@ class ListsIndex(Index[P]):
         """
         snapshot = self._need_snapshot()
         built = snapshot.first
-        routing, routing_dims = self._routing(built, queries, routing_queries, cluster_dims)
+        routing, routing_dims = self._routing(snapshot, queries, routing_queries, cluster_dims)
         return range_search_snapshot(
             snapshot,
             queries,
@@ -182,10 +183,13 @@ class ListsIndex(Index[P]):
         """Add what a scan reads beside the planes; rows are in the order of their lists."""
 
     def _routing(
-        self, built: Built, queries: Any, routing_queries: Any, cluster_dims: int | None
-    ) -> tuple[NDArray[np.float32] | None, int]:
+        self, snapshot: Snapshot, queries: Any, routing_queries: Any, cluster_dims: int | None
+    ) -> tuple[Any, int]:
+        """(what to route by, its dims): None for the queries themselves."""
+        built = snapshot.first
         if routing_queries is not None:
-            routing = checked_queries(routing_queries, built.centroid_dims, "routing_queries")
+            check = checked_queries if snapshot.device is None else snapshot.device.accepted
+            routing: Any = check(routing_queries, built.centroid_dims, "routing_queries")
             asked = 1 if np.ndim(queries) == 1 else len(queries)
             if len(routing) != asked:
                 raise ValueError(f"routing_queries have {len(routing)} rows but there are {asked} queries")

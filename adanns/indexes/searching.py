@@ -61,7 +61,7 @@ def search_snapshot(
     threads: int | None,
     probes: int = 0,
     routing_dims: int = 0,
-    routing_queries: NDArray[np.float32] | None = None,
+    routing_queries: Any = None,
     filter: Any = None,
 ) -> SearchResult:
     """Route -> scan -> rerank -> top-k in one native call. `k`, `probes` and dims are checked already.
@@ -70,8 +70,21 @@ def search_snapshot(
         queries' own prefix of `routing_dims`.
     """
     built, workers = snapshot.first, checked_threads(threads)
-    rows = checked_queries(queries, built.dims)
     scan: Scan = built.scan_of(scan_dims)
+    if snapshot.device is not None:
+        if filter is not None:
+            raise ValueError("filter= is applied on the CPU: index.to('cpu').search(...)")
+        return snapshot.device.search(
+            queries,
+            k,
+            scan_dims=scan_dims,
+            scan=scan,
+            rerank=rerank,
+            probes=probes,
+            routing_dims=routing_dims,
+            routing_queries=routing_queries,
+        )
+    rows = checked_queries(queries, built.dims)
     stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank is not None else ()
     if stages and built.codes_alone:
         raise ValueError(f"rerank={rerank}: this index keeps codes alone; build it with a precision to rerank")
@@ -113,6 +126,8 @@ def range_search_snapshot(
     filter: Any = None,
 ) -> RangeResult:
     """Every row of the probed lists (of the index where there is no routing) within a radius, measured at `dims`."""
+    if snapshot.device is not None:
+        raise ValueError("range_search runs on the CPU: index.to('cpu').range_search(...)")
     built, workers = snapshot.first, checked_threads(threads)
     rows = checked_queries(queries, built.dims)
     scan: Scan = "tables" if built.codes_alone else "planes"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
+from adanns.cuda.device_copy import DeviceCopy
 from adanns.indexes.built import Built
 from adanns.indexes.filters import Filter, packed
 
@@ -45,7 +46,8 @@ class Origin:
 class Snapshot:
     """All that one search sees."""
 
-    def __init__(self, segments: Sequence[Segment], origin: Origin) -> None:
+    def __init__(self, segments: Sequence[Segment], origin: Origin, device: DeviceCopy | None = None) -> None:
+        self.device = device  # where searches run; None: here
         self.segments = tuple(segments)
         self.first = segments[0].built  # what was learnt is kept with it; the others share it
         self.origin = origin

@@ -40,15 +40,15 @@ Metric metric_of(const std::string& name) {
                           {{"l2", Metric::l2}, {"ip", Metric::inner_product}, {"cosine", Metric::cosine}});
 }
 
-// type, rows, stride, first dim, dims, scales, offsets
-using PlaneTuple = std::tuple<std::string, Address, int64_t, int, int, Address, Address>;
+// type, rows, stride, first dim, dims, scales, offsets, half scale
+using PlaneTuple = std::tuple<std::string, Address, int64_t, int, int, Address, Address, float>;
 
 Planes make_planes(const std::vector<PlaneTuple>& given) {
-    if (given.empty() || given.size() > kMaxPlanes)
-        throw std::invalid_argument(std::to_string(given.size()) + " planes; a search takes 1 to " +
+    if (given.size() > kMaxPlanes)
+        throw std::invalid_argument(std::to_string(given.size()) + " planes; a search takes up to " +
                                     std::to_string(kMaxPlanes));
     Planes planes{};
-    for (const auto& [type, rows, stride, first_dim, dims, scales, offsets] : given) {
+    for (const auto& [type, rows, stride, first_dim, dims, scales, offsets, half_scale] : given) {
         if (rows % kLoadBytes != 0)
             throw std::invalid_argument("a plane starts at address " + std::to_string(rows) +
                                         ", no multiple of 16 bytes");
@@ -64,7 +64,8 @@ Planes make_planes(const std::vector<PlaneTuple>& given) {
             dims,
             one_of<ScalarType>(
                 type, "number type",
-                {{"float32", ScalarType::float32}, {"float16", ScalarType::float16}, {"int8", ScalarType::int8}})};
+                {{"float32", ScalarType::float32}, {"float16", ScalarType::float16}, {"int8", ScalarType::int8}}),
+            half_scale};
     }
     return planes;
 }
@@ -146,7 +147,7 @@ PYBIND11_MODULE(_cuda, module) {
            Address halves, const Found& found, Address out, Address stream) {
             check_keep(keep);
             if (!fits_tensor_cores(planes, dims))
-                throw std::invalid_argument("tensor cores take planes of float16 and int8; scan float32 by scan_all");
+                throw std::invalid_argument("tensor cores take no plane of float32 without a half scale");
             scan_tiles(planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries), rows, dims, keep,
                        multiprocessors, pointer<void>(halves), found, pointer<Candidate>(out), stream_of(stream));
         },
@@ -154,6 +155,13 @@ PYBIND11_MODULE(_cuda, module) {
         py::arg("keep"), py::arg("multiprocessors"), py::arg("halves"), py::arg("found"), py::arg("out"),
         py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 
+    module.def(
+        "name_lists",
+        [](Address nearest, int64_t count, Address probes, Address stream) {
+            name_lists(pointer<const Candidate>(nearest), count, pointer<int32_t>(probes), stream_of(stream));
+        },
+        py::arg("nearest"), py::arg("count"), py::arg("probes"), py::arg("stream") = 0,
+        py::call_guard<py::gil_scoped_release>());
     module.def(
         "scan_lists",
         [](const Planes& planes, const std::string& metric, Address terms,
@@ -210,7 +218,8 @@ PYBIND11_MODULE(_cuda, module) {
         "rerank",
         [](const Planes& planes, const std::string& metric, int scan_dims, Address scan_terms,
            const std::vector<StageTuple>& stages, const std::tuple<Address, int64_t, int>& queries, Address shortlists,
-           int shortlisted, Address ids, int k, Address distances, Address nearest_ids, Address stream) {
+           int shortlisted, Address ids, int k, Address distances, Address nearest_ids, Address counts, Address rescored,
+           Address stream) {
             check_keep(shortlisted);
             if (stages.size() > kMaxStages)
                 throw std::invalid_argument(std::to_string(stages.size()) +
@@ -220,10 +229,12 @@ PYBIND11_MODULE(_cuda, module) {
             for (const auto& [dims, keep, exact, terms] : stages)
                 plan.stages[plan.stage_count++] = {dims, keep, exact, pointer<const float>(terms)};
             rerank(planes, plan, queries_of(queries), pointer<const Candidate>(shortlists), shortlisted,
-                   pointer<const int64_t>(ids), k, pointer<float>(distances), pointer<int64_t>(nearest_ids),
+                   pointer<const int64_t>(ids), k,
+                   {pointer<float>(distances), pointer<int64_t>(nearest_ids), pointer<int32_t>(counts),
+                    pointer<int32_t>(rescored)},
                    stream_of(stream));
         },
         py::arg("planes"), py::arg("metric"), py::arg("scan_dims"), py::arg("scan_terms"), py::arg("stages"),
         py::arg("queries"), py::arg("shortlists"), py::arg("shortlisted"), py::arg("ids"), py::arg("k"),
-        py::arg("distances"), py::arg("nearest_ids"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+        py::arg("distances"), py::arg("nearest_ids"), py::arg("counts"), py::arg("rescored"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 }

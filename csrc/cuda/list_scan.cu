@@ -186,6 +186,11 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     write_shortlist(shared.shortlist, out + int64_t{query} * arguments.keep);
 }
 
+__global__ void name_list(const Candidate* nearest, int64_t count, int32_t* probes) {
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (i < count) probes[i] = nearest[i] == kNoCandidate ? -1 : static_cast<int32_t>(row_of(nearest[i]));
+}
+
 std::size_t shared_plan_bytes() {
     SharedMemory memory = SharedMemory::none();
     memory.take<int>(kPlanThreads / kWarp);
@@ -195,6 +200,11 @@ std::size_t shared_plan_bytes() {
 unsigned blocks_of(int64_t count, int threads) { return static_cast<unsigned>((count + threads - 1) / threads); }
 
 }  // namespace
+
+void name_lists(const Candidate* nearest, int64_t count, int32_t* probes, cudaStream_t stream) {
+    launch("name_list", name_list, dim3(blocks_of(count, kScanThreads)), dim3(kScanThreads), 0, stream, nearest, count,
+           probes);
+}
 
 void scan_lists(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int dims,
                 int keep, int32_t* numbers, const Found& found, Candidate* out, cudaStream_t stream) {

@@ -19,6 +19,7 @@ struct Plane {
     const float *scales, *offsets;  // int8 only: value = offsets[d] + scales[d] * code
     int first_dim, dims;
     ScalarType type;
+    float half_scale;  // float32 only: a power of two that brings its values within float16's; 0: there is none
 };
 
 struct Planes {

@@ -84,7 +84,7 @@ __device__ float distance_of(Metric metric, float key, double squared_query) {
 
 __global__ void __launch_bounds__(kRerankThreads, 4)
     rerank_query(Planes planes, RerankPlan plan, Queries queries, const Candidate* shortlists, int shortlisted,
-                 int size, int folded_dims, const int64_t* ids, int k, float* distances, int64_t* nearest_ids) {
+                 int size, int folded_dims, const int64_t* ids, int k, Nearest nearest) {
     SharedMemory memory = SharedMemory::of_block();
     RerankShared shared(memory, size, folded_dims);
     const int thread = static_cast<int>(threadIdx.x);
@@ -109,6 +109,7 @@ __global__ void __launch_bounds__(kRerankThreads, 4)
     for (int s = 0; s < plan.stage_count; s++) {
         const RerankStage& stage = plan.stages[s];
         count = count < stage.keep ? count : stage.keep;
+        if (thread == 0) nearest.rescored[int64_t{blockIdx.x} * plan.stage_count + s] = count;
         if (stage.exact) {
             for (int i = thread; i < count; i += kRerankThreads) shared.scan_dots[row_of(shared.order[i])] = 0.0f;
             add_range(planes, 0, plan.scan_dims, query, shared, count, shared.scan_dots);
@@ -147,17 +148,22 @@ __global__ void __launch_bounds__(kRerankThreads, 4)
             shared.ids[i] = shared.ids[j];
             shared.ids[j] = id;
         });
+    int found = 0;
     for (int i = thread; i < k; i += kRerankThreads) {
         const bool real = i < count && shared.distances[i] < INFINITY;
-        distances[static_cast<int64_t>(blockIdx.x) * k + i] = real ? shared.distances[i] : INFINITY;
-        nearest_ids[static_cast<int64_t>(blockIdx.x) * k + i] = real ? shared.ids[i] : -1;
+        nearest.distances[int64_t{blockIdx.x} * k + i] = real ? shared.distances[i] : INFINITY;
+        nearest.ids[int64_t{blockIdx.x} * k + i] = real ? shared.ids[i] : -1;
+        found += real;
     }
+    int all = 0;  // as above
+    for (int i = 0; i * kRerankThreads < k; i++) all += __syncthreads_count(found > i);
+    if (thread == 0) nearest.counts[blockIdx.x] = all;
 }
 
 }  // namespace
 
 void rerank(const Planes& planes, const RerankPlan& plan, const Queries& queries, const Candidate* shortlists,
-            int shortlisted, const int64_t* ids, int k, float* distances, int64_t* nearest_ids, cudaStream_t stream) {
+            int shortlisted, const int64_t* ids, int k, const Nearest& nearest, cudaStream_t stream) {
     int folded_dims = 0, dims = plan.scan_dims;
     const auto reads = [&](int from, int to) {
         const int size = folded_size(planes, from, to);
@@ -171,7 +177,7 @@ void rerank(const Planes& planes, const RerankPlan& plan, const Queries& queries
     const int size = power_of_two(shortlisted);
     launch("rerank_query", rerank_query, dim3(static_cast<unsigned>(queries.count)), dim3(kRerankThreads),
            shared_size<RerankShared>(size, folded_dims), stream, planes, plan, queries, shortlists, shortlisted, size,
-           folded_dims, ids, k, distances, nearest_ids);
+           folded_dims, ids, k, nearest);
 }
 
 }  // namespace adanns::cuda

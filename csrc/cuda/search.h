@@ -43,8 +43,8 @@ Sample sample_for(int64_t rows, int keep);
 void scan_all(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
               int multiprocessors, const Found& found, Candidate* out, cudaStream_t stream);
 
-// The same for many queries, of planes of float16 or int8, on tensor cores: queries are rounded to float16, so that
-// keys are near, and what is returned must be measured again. halves: halves_for(...) bytes.
+// The same for many queries, on tensor cores: queries and float32 are rounded to float16, so that keys are near, and what
+// is returned must be measured again. halves: halves_for(...) bytes.
 bool fits_tensor_cores(const Planes& planes, int dims);
 int64_t halves_for(const Planes& planes, int dims, int queries);
 void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
@@ -57,6 +57,9 @@ struct Lists {
     const int32_t* probes;
     int probe_count;
 };
+
+// Shortlists of centroids as probes; -1 behind the last.
+void name_lists(const Candidate* nearest, int64_t count, int32_t* probes, cudaStream_t stream);
 
 // Numbers that ordering the visits of lists takes.
 inline int64_t list_numbers(int lists, int queries, int probes) {
@@ -105,9 +108,17 @@ struct RerankPlan {
     int stage_count;
 };
 
+// What a search ends with.
+struct Nearest {
+    float* distances;   // (queries, k)
+    int64_t* ids;       // (queries, k)
+    int32_t* counts;    // per query, how many are real
+    int32_t* rescored;  // (queries, stages): candidates that each stage measured
+};
+
 // Reranks shortlists (queries, shortlisted) and writes the `k` nearest: distances ascend, equal ones by id; +inf and -1
 // where there are fewer. Each stage adds its own band of dims to what is known.
 void rerank(const Planes& planes, const RerankPlan& plan, const Queries& queries, const Candidate* shortlists,
-            int shortlisted, const int64_t* ids, int k, float* distances, int64_t* nearest_ids, cudaStream_t stream);
+            int shortlisted, const int64_t* ids, int k, const Nearest& nearest, cudaStream_t stream);
 
 }  // namespace adanns::cuda

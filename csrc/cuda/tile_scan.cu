@@ -37,6 +37,14 @@ __global__ void __launch_bounds__(kTileThreads)
     auto* largest = memory.take<float>(kTileWarps);
     fold_query(planes, 0, dims, row, folded);
     __syncthreads();
+    for (int i = 0, first = 0; i < planes.count; i++) {
+        const int elements = Stretch(planes.plane[i], 0, dims).elements;
+        if (planes.plane[i].type == ScalarType::float32)
+            for (int element = thread; element < elements; element += kTileThreads)
+                folded[first + element] *= planes.plane[i].half_scale;
+        first += elements;
+    }
+    __syncthreads();
     float most = 0.0f;
     for (int i = thread; i < out.elements; i += kTileThreads) most = fmaxf(most, fabsf(folded[i]));
     for (int distance = kWarp / 2; distance > 0; distance /= 2)
@@ -64,13 +72,19 @@ struct Chunk {
     const unsigned char* rows;  // its first element in the first row
     int64_t row_bytes;
     int elements, in_query;
-    bool of_codes;  // int8, not float16
+    ScalarType type;
+    float inverse;  // float32: 1 / half_scale
 };
+
+__host__ __device__ int elements_of_chunk(ScalarType type) { return type == ScalarType::float32 ? kChunk / 2 : kChunk; }
+
 
 int chunks_of(const Planes& planes, int dims) {
     int chunks = 0;
-    for (int i = 0; i < planes.count; i++)
-        chunks += (Stretch(planes.plane[i], 0, dims).elements + kChunk - 1) / kChunk;
+    for (int i = 0; i < planes.count; i++) {
+        const int most = elements_of_chunk(planes.plane[i].type);
+        chunks += (Stretch(planes.plane[i], 0, dims).elements + most - 1) / most;
+    }
     return chunks;
 }
 
@@ -80,12 +94,16 @@ __device__ void list_chunks(const Planes& planes, int dims, const TiledRows& row
     for (int i = 0; i < planes.count; i++) {
         const Plane& plane = planes.plane[i];
         const int elements = Stretch(plane, 0, dims).elements;
-        const bool of_codes = plane.type == ScalarType::int8;
-        const int64_t bytes = of_codes ? 1 : 2;
-        for (int first = 0; first < elements; first += kChunk) {
-            const int some = elements - first < kChunk ? elements - first : kChunk;
+        const int64_t bytes = plane.type == ScalarType::int8 ? 1 : plane.type == ScalarType::float16 ? 2 : 4;
+        const int most = elements_of_chunk(plane.type);
+        for (int first = 0; first < elements; first += most) {
+            const int some = elements - first < most ? elements - first : most;
             *chunks++ = {static_cast<const unsigned char*>(plane.rows) + first * bytes,
-                         plane.stride * bytes * rows.step, some, in_query + first, of_codes};
+                         plane.stride * bytes * rows.step,
+                         some,
+                         in_query + first,
+                         plane.type,
+                         1.0f / plane.half_scale};
         }
         in_query += elements;
     }
@@ -160,7 +178,9 @@ class Tiles {
         __syncthreads();
         const int stage = (stage_ + 1) % kStages;  // of which the copy began first
         start_next();  // into the stage that was taken before this one
-        if (shared_.chunks[chunk].of_codes) halve(rows_of(stage));
+        const Chunk& taken = shared_.chunks[chunk];
+        if (taken.type == ScalarType::int8) halve_codes(rows_of(stage));
+        if (taken.type == ScalarType::float32) halve_floats(rows_of(stage), taken.inverse);
         return stage;
     }
 
@@ -175,10 +195,11 @@ class Tiles {
     __device__ void start_next() {
         if (row_ < split_.count) {
             const Chunk& chunk = shared_.chunks[chunk_];
-            if (chunk.of_codes)
-                copy_rows<1>(chunk);
-            else
-                copy_rows<2>(chunk);
+            switch (chunk.type) {
+                case ScalarType::int8: copy_rows<int8_t>(chunk); break;
+                case ScalarType::float16: copy_rows<__half>(chunk); break;
+                case ScalarType::float32: copy_rows<float>(chunk); break;
+            }
             if (chunks_ > 1 || row_ == 0) copy_queries(chunk);
             copy_terms();
             if (++chunk_ == chunks_) chunk_ = 0, row_ += Shape::kRows;
@@ -188,9 +209,9 @@ class Tiles {
     }
 
     // 16 bytes a thread and turn. A row of the copy is kStride halves long, whatever its elements.
-    template <int kElementBytes>
+    template <class T>
     __device__ __forceinline__ void copy_rows(const Chunk& chunk) const {
-        constexpr int kElements = kLoadBytes / kElementBytes, kParts = kChunk / kElements;
+        constexpr int kElements = Loaded<T>::kElements, kParts = parts_of<T>();
         constexpr int kLoads = Shape::kRows * kParts / kTileThreads;
         const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
         const bool inside = part * kElements < chunk.elements;
@@ -234,25 +255,47 @@ class Tiles {
             *to = 0.0f;
     }
 
-    // Codes become halves where they are.
-    __device__ void halve(__half* rows) const {
-        constexpr int kParts = kChunk / kLoadBytes, kLoads = Shape::kRows * kParts / kTileThreads;
+    // Loads of a row of a chunk.
+    template <class T>
+    __host__ __device__ static constexpr int parts_of() {
+        return sizeof(T) == 1 ? kChunk / kLoadBytes : kChunk / kLoadHalves;
+    }
+
+    // Elements become halves where they are: store(row of halves, part, what was loaded).
+    template <class T, class Store>
+    __device__ __forceinline__ void halve(__half* rows, Store store) const {
+        constexpr int kParts = parts_of<T>(), kLoads = Shape::kRows * kParts / kTileThreads;
         const int thread = static_cast<int>(threadIdx.x);
-        uint4 codes[kLoads];
+        uint4 loaded[kLoads];
 #pragma unroll
         for (int i = 0; i < kLoads; i++) {
             const int load = i * kTileThreads + thread;
-            codes[i] = load16(rows + load / kParts * kStride + load % kParts * kLoadHalves);
+            loaded[i] = load16(rows + load / kParts * kStride + load % kParts * kLoadHalves);
         }
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < kLoads; i++) {
             const int load = i * kTileThreads + thread;
-            __half* at = rows + load / kParts * kStride + load % kParts * kLoadBytes;
-            store16(at, halves_of(codes[i], 0));
-            store16(at + kLoadHalves, halves_of(codes[i], 1));
+            store(rows + load / kParts * kStride, load % kParts, loaded[i]);
         }
         __syncthreads();
+    }
+
+    __device__ void halve_codes(__half* rows) const {
+        halve<int8_t>(rows, [](__half* row, int part, const uint4& codes) {
+            store16(row + part * kLoadBytes, halves_of(codes, 0));
+            store16(row + part * kLoadBytes + kLoadHalves, halves_of(codes, 1));
+        });
+    }
+
+    // Half a chunk; the other half of each row is zero.
+    __device__ void halve_floats(__half* rows, float inverse) const {
+        halve<float>(rows, [inverse](__half* row, int part, const uint4& bits) {
+            const float4 floats = Loaded<float>::four(bits, 0);
+            *reinterpret_cast<uint2*>(row + part * 4) = make_uint2(two_halves(floats.x * inverse, floats.y * inverse),
+                                                                   two_halves(floats.z * inverse, floats.w * inverse));
+            *reinterpret_cast<uint2*>(row + kChunk / 2 + part * 4) = make_uint2(0, 0);
+        });
     }
 
     const HalfQueries& queries_;
@@ -414,7 +457,8 @@ int padded_to_tile(int queries) { return (queries + tile_of(queries) - 1) / tile
 bool fits_tensor_cores(const Planes& planes, int dims) {
     for (int i = 0; i < planes.count; i++) {
         const Plane& plane = planes.plane[i];
-        if (Stretch(plane, 0, dims).elements > 0 && plane.type == ScalarType::float32) return false;
+        if (Stretch(plane, 0, dims).elements > 0 && plane.type == ScalarType::float32 && plane.half_scale == 0)
+            return false;
     }
     return true;
 }

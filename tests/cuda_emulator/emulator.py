@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,12 @@ class Device:
         self.arrays: list[NDArray[Any]] = []
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Lend an array that kernels may only read."""
-        return self._give(array, writable=False, initialised=True)
+        """A copy that kernels may only read."""
+        return self._give(np.array(array, order="C"), writable=False, initialised=True)
 
     def lend(self, array: NDArray[Any]) -> int:
-        """Where an array is that kernels may only read."""
-        return self.address(self.put(array))
+        """Where an array is that kernels may only read: itself, not a copy."""
+        return self.address(self._give(array, writable=False, initialised=True))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Memory that kernels must write before they read it."""
@@ -116,6 +116,35 @@ class Device:
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         return self._give(np.zeros(shape, dtype), writable=True, initialised=True)
+
+    @staticmethod
+    def largest(array: NDArray[Any]) -> float:
+        return float(np.abs(array).max())
+
+    def multiply(self, rows: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
+        return self.put(np.ascontiguousarray(rows @ matrix.T))
+
+    def adopt(self, array: Any) -> NDArray[Any]:
+        return self.put(np.asarray(array.values))
+
+    def contiguous(self, array: NDArray[Any]) -> NDArray[Any]:
+        return self.put(np.ascontiguousarray(array, np.float32))
+
+    @staticmethod
+    def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(arrays)
+
+    @staticmethod
+    def stream_of(array: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    @staticmethod
+    def stream() -> int:
+        return 0
+
+    @staticmethod
+    def free_bytes() -> int:
+        return 1 << 40
 
     @staticmethod
     def address(array: NDArray[Any]) -> int:

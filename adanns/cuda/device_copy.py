@@ -1,0 +1,135 @@
+"""An index on a device: checks what is asked as the CPU's search does, and answers in the library that asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from adanns import _core
+from adanns.arrays import Arrays, checked_queries, checked_stages
+from adanns.cuda.engine import SPARE, Engine, Results, Scan
+from adanns.cuda.memory import Array, Memory
+from adanns.cuda.stored import Stored
+from adanns.ladder import Band
+from adanns.results import SearchResult
+
+WORKSPACE_BYTES = 512 << 20  # what searches take beside an index, at most
+Numbers: TypeAlias = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Guests:
+    """Queries on the device, and how to hand arrays back as whoever brought them knows them."""
+
+    rows: Array
+    give_back: Callable[[Array], Any]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class DeviceCopy:
+    """The arrays of an index on a device, and its searches there."""
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        bands: Sequence[Band],
+        ladder: tuple[int, ...],
+        metric: str,
+        memory: Memory,
+        module: ModuleType,
+    ) -> None:
+        needed = sum(array.nbytes for array in arrays.values()) + WORKSPACE_BYTES
+        free = memory.free_bytes()
+        if needed > free:
+            raise MemoryError(
+                f"the index needs {needed / 1e9:.2f} GB of device memory, its searches' {WORKSPACE_BYTES / 1e9:.2f} GB "
+                f"included, and {free / 1e9:.2f} GB are free: use fewer bytes per vector, or the CPU"
+            )
+        self._memory = memory
+        self._engine = Engine(Stored(arrays, bands, ladder, metric, memory, module))
+
+    def accepted(self, queries: Any, dims: int, name: str = "queries") -> Guests:
+        """Queries of cupy or torch where they are, others copied to the device.
+
+        Those on the device are not waited for: NaN among them is no error, such a query finds nothing.
+        """
+        if not hasattr(queries, "__cuda_array_interface__"):
+            rows = checked_queries(queries, dims, name)
+            bad = _core.first_not_finite(rows, 1)
+            if bad >= 0:
+                raise ValueError(f"{name}: row {bad} holds NaN or infinity")
+            return Guests(self._memory.put(rows), self._memory.read)
+        array = self._memory.adopt(queries)
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
+            raise TypeError(f"{name} have dtype {array.dtype}; expected float32 or float16")
+        if array.ndim == 1:
+            array = array[np.newaxis, :]
+        if array.ndim != 2 or array.shape[1] != dims:
+            raise ValueError(f"{name} have shape {array.shape}; expected (rows, {dims})")
+        if not len(array):
+            raise ValueError(f"{name} are empty: shape {array.shape}")
+        return Guests(self._memory.contiguous(array), library_of(queries))
+
+    def search(
+        self,
+        queries: Any,
+        k: int,
+        *,
+        scan_dims: int,
+        scan: Scan,
+        rerank: Any,
+        probes: int,
+        routing_dims: int,
+        routing_queries: Guests | None,
+    ) -> SearchResult:
+        """As the CPU's search of a snapshot; `k`, `probes` and dims are checked already."""
+        stored = self._engine.stored
+        with self._memory.stream_of(queries):
+            guests = self.accepted(queries, stored.dims)
+            stages = checked_stages(rerank, stored.ladder, scan_dims, k) if rerank is not None else ()
+            if stages and not stored.has_planes:
+                raise ValueError(f"rerank={rerank}: this index keeps codes alone; build it with a precision to rerank")
+            if scan == "tables" and stored.has_planes and not stages:
+                stages = ((scan_dims, 2 * k + SPARE),)
+            routing = None if routing_queries is None else routing_queries.rows
+            batches = self._engine.search(guests.rows, k, scan_dims, scan, probes, routing_dims, stages, routing)
+            distances, ids, counts = (
+                guests.give_back(self._memory.join([getattr(batch, name) for batch in batches]))
+                for name in ("distances", "ids", "counts")
+            )
+        count = len(guests.rows)
+        return SearchResult(
+            distances, ids, counts, lambda: self._stats(count, scan_dims, probes, routing_dims, batches)
+        )
+
+    def _stats(self, queries: int, scan_dims: int, probes: int, routing_dims: int, batches: list[Results]) -> Numbers:
+        """(stage, dims, read, kept) of each stage, read from the device when asked."""
+        stored, read = self._engine.stored, self._memory.read
+        scanned, stats = queries * stored.rows, []
+        if stored.lists is not None and probes:
+            stats.append(("route", routing_dims, queries * stored.lists.count, queries * probes))
+            if batches[0].probes is not None:
+                sizes = np.append(read(stored.lists.sizes), 0)  # of list -1, too
+                scanned = sum(int(sizes[read(batch.probes)].sum()) for batch in batches)
+        rescored = [int(number) for number in sum(read(batch.rescored).sum(axis=0) for batch in batches)]
+        plan = batches[0].plan
+        rescored = [*rescored[: len(plan)], 0]
+        stats.append(("scan", scan_dims, scanned, rescored[0]))
+        stats.extend(("rerank", stage.dims, rescored[i], rescored[i + 1]) for i, stage in enumerate(plan))
+        return tuple(stats)
+
+
+def library_of(queries: Any) -> Callable[[Array], Any]:
+    """What makes arrays of the library that `queries` are of, without a copy: torch tensors, or cupy's own."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(queries, torch.Tensor):
+        as_tensor: Callable[[Array], Any] = torch.from_dlpack
+        return as_tensor
+    return lambda array: array

@@ -1,0 +1,290 @@
+"""A search on a device: route -> scan -> rerank -> top-k, queued on a stream without waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from adanns.cuda.memory import Array
+from adanns.cuda.stored import Code, Stored, Terms
+
+MOST_QUERIES = 2048  # of a batch: bounds the workspace, 8 KB to 100 KB a query
+FEW_QUERIES = 4  # up to so many are scanned one by one; tensor cores take more
+SPARE = 32  # beside twice k: kept of a scan that rounds, and measured again
+BLOCKS_OF_TABLES = 1024  # that keep a device busy
+
+Scan = Literal["planes", "code", "tables"]
+
+
+class Stage(NamedTuple):
+    """One stage of a rerank. exact: what the scan measured is measured anew."""
+
+    dims: int
+    keep: int
+    exact: bool
+
+
+@dataclass
+class Results:
+    """Device arrays of one batch: see SearchResult. rescored: (queries, stages). probes: lists, -1 for none."""
+
+    plan: Sequence[Stage]
+    distances: Array
+    ids: Array
+    counts: Array
+    rescored: Array
+    probes: Array | None
+
+
+class Engine:
+    """Searches of one stored index. Holds no state of a search, so that threads may share it, each on its stream."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
+        self._memory, self._module = stored.memory, stored.module
+        self._multiprocessors: int = stored.module.multiprocessors()
+
+    def search(
+        self,
+        queries: Array,
+        k: int,
+        scan_dims: int,
+        scan: Scan,
+        probes: int,
+        routing_dims: int,
+        stages: Sequence[tuple[int, int]],
+        routing_queries: Array | None = None,
+    ) -> list[Results]:
+        """One Results per batch of up to MOST_QUERIES. queries: float32 (queries, dims) on the device, contiguous."""
+        routing = queries if routing_queries is None else routing_queries
+        return [
+            self._batch(queries[first:last], k, scan_dims, scan, probes, routing_dims, stages, routing[first:last])
+            for first in range(0, len(queries), MOST_QUERIES)
+            for last in (min(first + MOST_QUERIES, len(queries)),)
+        ]
+
+    def _batch(
+        self,
+        queries: Array,
+        k: int,
+        scan_dims: int,
+        scan: Scan,
+        probes: int,
+        routing_dims: int,
+        stages: Sequence[tuple[int, int]],
+        routing: Array,
+    ) -> Results:
+        stored, lists = self.stored, self.stored.lists
+        probed = None
+        if lists is not None and 0 < probes < lists.count:
+            probed = self._route(routing, probes, routing_dims)
+        on_tiles = scan != "tables" and probed is None and self._fits_tiles(scan, scan_dims, len(queries))
+        rounded = scan == "code" or on_tiles
+        if rounded and not stages:
+            stages = ((scan_dims, 2 * k + SPARE),)
+        if not stored.has_planes:
+            stages = ()  # tables are floats here: what they say is final
+        plan = planned(stages, scan_dims, exact=scan == "planes" and not on_tiles, at_once=scan != "code")
+        keep = plan[0].keep if plan else k
+        self._check_keep(keep)
+        if scan == "tables":
+            shortlists = self._scan_tables(queries, scan_dims, keep, probed)
+        elif probed is not None:
+            shortlists = self._scan_lists(queries, scan, scan_dims, keep, probed)
+        else:
+            planes, terms = self._scanned(scan, scan_dims)
+            shortlists = self._scan_all(planes, terms, queries, stored.rows, scan_dims, keep, tiles=on_tiles)
+        results = self._rerank(queries, scan, scan_dims, plan, shortlists, keep, k)
+        results.probes = probed
+        return results
+
+    def _check_keep(self, keep: int) -> None:
+        most = self._module.MAX_KEEP
+        if keep > most:
+            raise ValueError(
+                f"a shortlist of {keep} candidates; a GPU keeps up to {most}: ask for fewer, or search on the CPU"
+            )
+
+    def _fits_tiles(self, scan: Scan, dims: int, queries: int) -> bool:
+        planes, _ = self._scanned(scan, dims)
+        return queries > FEW_QUERIES and bool(self._module.fits_tensor_cores(planes, dims))
+
+    def _scanned(self, scan: Scan, dims: int) -> tuple[Any, Array | None]:
+        """(planes, terms) that all rows are compared by."""
+        if scan == "code":
+            code = self._code()
+            return code.planes, code.key_terms[dims]
+        return self.stored.planes, self.stored.terms.at(dims)
+
+    def _code(self) -> Code:
+        code = self.stored.code
+        if code is None:
+            raise ValueError("this index keeps no int8 code")
+        return code
+
+    def _route(self, queries: Array, probes: int, dims: int) -> Array:
+        """int32 (queries, probes): the nearest lists."""
+        lists = self.stored.lists
+        assert lists is not None
+        most = self._module.MAX_KEEP
+        if probes > most:
+            raise ValueError(f"probes={probes}; a GPU routes to up to {most} lists, or to all {lists.count}")
+        code = lists.centroids
+        tiles = len(queries) > FEW_QUERIES
+        nearest = self._scan_all(code.planes, code.key_terms[dims], queries, lists.count, dims, probes, tiles=tiles)
+        probed = self._memory.empty((len(queries), probes), np.int32)
+        self._module.name_lists(self._at(nearest), probed.size, self._at(probed), self._memory.stream())
+        return probed
+
+    def _scan_all(
+        self, planes: Any, terms: Array | None, queries: Array, rows: int, dims: int, keep: int, *, tiles: bool
+    ) -> Array:
+        module, memory = self._module, self._memory
+        out = memory.empty((len(queries), keep), np.uint64)
+        found, workspace = self._found(len(queries), keep, module.sample_groups(rows, keep))
+        shared = (planes, self.stored.metric, self._at(terms), self._tuple(queries), rows, dims, keep)
+        if tiles:
+            halves = memory.empty((module.halves_for(planes, dims, len(queries)),), np.uint8)
+            module.scan_tiles(*shared, self._multiprocessors, self._at(halves), found, self._at(out), memory.stream())
+        else:
+            module.scan_all(*shared, self._multiprocessors, found, self._at(out), memory.stream())
+        del workspace  # the stream's work on it comes before whatever takes this memory next
+        return out
+
+    def _scan_lists(self, queries: Array, scan: Scan, dims: int, keep: int, probed: Array) -> Array:
+        lists, memory = self.stored.lists, self._memory
+        assert lists is not None
+        planes, terms = self._scanned(scan, dims)
+        out = memory.empty((len(queries), keep), np.uint64)
+        probes = probed.shape[1]
+        numbers = memory.empty((self._module.list_numbers(lists.count, len(queries), probes),), np.int32)
+        found, workspace = self._found(len(queries), keep, 0)
+        self._module.scan_lists(
+            planes,
+            self.stored.metric,
+            self._at(terms),
+            self._tuple(queries),
+            self._at(lists.offsets),
+            lists.count,
+            self._at(probed),
+            probes,
+            dims,
+            keep,
+            self._at(numbers),
+            found,
+            self._at(out),
+            memory.stream(),
+        )
+        del workspace
+        return out
+
+    def _scan_tables(self, queries: Array, dims: int, keep: int, probed: Array | None) -> Array:
+        stored, memory, module = self.stored, self._memory, self._module
+        tables = stored.tables
+        if tables is None:
+            raise ValueError("this index keeps no learnt code")
+        segments, most = tables.segments[dims], module.most_segments(tables.bits, keep)
+        if segments > most:
+            raise ValueError(
+                f"{segments} segments of {tables.bits} bits; beside a shortlist of {keep} a GPU scans up to {most}"
+            )
+        if probed is None:  # all lists, or the one that all rows are
+            count = 1 if stored.lists is None else stored.lists.count
+            probed = memory.put(np.tile(np.arange(count, dtype=np.int32), (len(queries), 1)))
+        offsets = memory.put(np.array([0, stored.rows], np.int64)) if stored.lists is None else stored.lists.offsets
+        rotated = memory.multiply(queries[:, : tables.dims], tables.rotation)
+        out = memory.empty((len(queries), keep), np.uint64)
+        found, workspace = self._found(len(queries), keep, module.table_groups(keep))
+        splits = max(1, min(BLOCKS_OF_TABLES // len(queries), stored.rows // 1024))
+        module.scan_tables(
+            tables.code,
+            stored.metric,
+            self._at(tables.terms.at(dims)),
+            self._tuple(rotated),
+            self._at(offsets),
+            len(offsets) - 1,
+            self._at(probed),
+            probed.shape[1],
+            segments,
+            keep,
+            splits,
+            found,
+            self._at(out),
+            memory.stream(),
+        )
+        del workspace
+        return out
+
+    def _rerank(
+        self,
+        queries: Array,
+        scan: Scan,
+        scan_dims: int,
+        plan: Sequence[Stage],
+        shortlists: Array,
+        keep: int,
+        k: int,
+    ) -> Results:
+        stored, memory = self.stored, self._memory
+        count = len(queries)
+        results = Results(
+            plan,
+            memory.empty((count, k), np.float32),
+            memory.empty((count, k), np.int64),
+            memory.empty((count,), np.int32),
+            memory.empty((count, max(1, len(plan))), np.int32),
+            None,
+        )
+        terms: Terms = stored.terms
+        if scan == "tables" and not stored.has_planes and stored.tables is not None:
+            terms = stored.tables.terms
+        self._module.rerank(
+            stored.planes,
+            stored.metric,
+            scan_dims,
+            self._at(terms.at(scan_dims)),
+            [(stage.dims, stage.keep, stage.exact, self._at(stored.terms.at(stage.dims))) for stage in plan],
+            self._tuple(queries),
+            self._at(shortlists),
+            keep,
+            self._at(stored.ids),
+            k,
+            self._at(results.distances),
+            self._at(results.ids),
+            self._at(results.counts),
+            self._at(results.rescored),
+            memory.stream(),
+        )
+        return results
+
+    def _found(self, queries: int, keep: int, groups: int) -> tuple[Any, tuple[Array, ...]]:
+        """What a scan finds, and the arrays that must live until it is queued."""
+        capacity = self._module.capacity_for(keep)
+        arrays = (
+            self._memory.empty((queries, capacity), np.uint64),
+            self._memory.empty((queries,), np.int32),
+            self._memory.empty((queries,), np.float32),
+            self._memory.empty((queries, max(1, groups)), np.uint32),
+        )
+        return self._module.Found(*map(self._at, arrays), capacity, groups), arrays
+
+    def _at(self, array: Array | None) -> int:
+        return 0 if array is None else self._memory.address(array)
+
+    def _tuple(self, queries: Array) -> tuple[int, int, int]:
+        return self._at(queries), queries.shape[1], len(queries)
+
+
+def planned(stages: Sequence[tuple[int, int]], scan_dims: int, *, exact: bool, at_once: bool) -> list[Stage]:
+    """Where what a rounded scan measured is measured anew: in the first stage, or, of an int8 code (not at_once), in
+    the last one or at the scan's own dims, since it is good enough to choose by until then.
+    """
+    plan = []
+    for number, (dims, keep) in enumerate(stages):
+        due = at_once or dims == scan_dims or number == len(stages) - 1
+        plan.append(Stage(dims, keep, due and not exact))
+        exact = exact or due
+    return plan
