@@ -353,7 +353,7 @@ def _coded_dims(arrays: Arrays, manifest: Any, dice: random.Random) -> None:
         return
     dims = dice.choice((5, 15, 16, 17, 33, 34, 64, 1000))
     arrays["table_rotation"] = np.resize(rotation, (len(rotation), dims))
-    rungs = rungs.astype(np.int64).clip(-(2**31), 2**31 - 1).astype(np.int32)
+    rungs = np.nan_to_num(rungs).astype(np.int64).clip(-(2**31), 2**31 - 1).astype(np.int32)
     rungs[-1, 0] = dims
     arrays["table_rungs"] = rungs
 
