@@ -74,6 +74,18 @@ def test_an_index_partly_in_memory_is_the_same(name: str, memory_dims: int, tmp_
     assert on_disk == {plane for plane, first in firsts.items() if first >= memory_dims}
 
 
+def test_a_changed_index_partly_in_memory_is_the_same(tmp_path: Path) -> None:
+    recipe = RECIPES["compact"]
+    index = recipe.build(recipe.make(), rows_of(ROWS), memory_budget=40_000_000, scratch=tmp_path)
+    index.add(rows_of(50, seed=7))
+    index.remove(range(0, ROWS, 3))
+    index.save(tmp_path / "index")
+    loaded = adanns.load(tmp_path / "index", mmap=True, memory_dims=33)
+    assert_same(recipe.exhaustive(loaded, QUERIES), recipe.exhaustive(index, QUERIES))
+    loaded.compact()
+    assert_same(recipe.exhaustive(loaded, QUERIES), recipe.exhaustive(index, QUERIES))
+
+
 def test_what_is_read_to_memory_is_asked_for_in_full(tmp_path: Path) -> None:
     built("exact").save(tmp_path / "index")
     with pytest.raises(ValueError, match="memory_dims=8 says what to read of a mapped index; pass mmap=True"):
