@@ -26,6 +26,12 @@ METHODS = {
     "rigid-ivf": "adanns.IVFIndex on the rigid twin, all dims",
 }
 
+# With --device cuda.
+GPU_METHODS = {
+    "torch-exact": "torch: float16 products and top-k, at every rung",
+    "torch-funnel": "torch: a shortlist of a prefix, gathered and compared at all dims",
+}
+
 CODE_METHODS = {
     "opq": "adanns.OPQIndex, 8 and 4 bits a segment",
     "ivfopq": "adanns.IVFOPQIndex, 8 and 4 bits",
@@ -58,12 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     speedup = benchmarks.add_parser(
         "speedup",
         help="accuracy against time: our indices beside FAISS, in one run",
-        epilog="Methods: " + "; ".join(f"{key}: {what}" for key, what in METHODS.items()) + ".",
+        epilog="Methods: " + "; ".join(f"{key}: {what}" for key, what in (METHODS | GPU_METHODS).items()) + ".",
     )
     speedup.add_argument("--queries", type=_at_least_one, help="how many queries (default: all, at most 10,000)")
-    speedup.add_argument("--methods", type=_method_list, default=list(METHODS), help="comma-separated (default: all)")
+    everything = [*METHODS, *GPU_METHODS]
+    speedup.add_argument("--methods", type=_method_list, default=everything, help="comma-separated (default: all)")
     speedup.add_argument("--quick", action="store_true", help="at most 2 rounds and 1,000 queries, a coarser sweep")
     _add_common(speedup)
+    _add_device(speedup)
     codes = benchmarks.add_parser(
         "codes",
         help="accuracy against bytes per vector and time: our codes beside FAISS's",
@@ -76,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     codes.add_argument("--quick", action="store_true", help="at most 2 rounds and 1,000 queries, a coarser sweep")
     _add_common(codes)
+    _add_device(codes)
     change = benchmarks.add_parser("change", help="what adding, removing and filtering cost")
     change.add_argument("--queries", type=_at_least_one, help="how many queries (default: all, at most 1,000)")
     change.add_argument("--rows", type=_at_least_one, help="of the data set, the first so many (default: all)")
@@ -172,6 +181,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where our searches run; FAISS's stay on the CPU (default: cpu)",
+    )
+
+
 def _at_least_one(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
@@ -187,7 +205,7 @@ def _size_list(text: str) -> list[int]:
 
 
 def _method_list(text: str) -> list[str]:
-    return _names_of(METHODS, text)
+    return _names_of(METHODS | GPU_METHODS, text)
 
 
 def _code_method_list(text: str) -> list[str]:

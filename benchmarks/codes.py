@@ -41,13 +41,16 @@ def run(options: argparse.Namespace) -> int:
         # FAISS's hold the whole vectors of their reranks: they go before ours come.
         methods = faiss_code_methods(workload, database, sweep, options.threads)
         measurements += measure_methods(methods, workload, **measured)
-        methods = our_code_methods(workload, sweep, options.threads)
+        methods = our_code_methods(workload, sweep, options.threads, options.device)
         measurements += measure_methods(methods, workload, **measured)
     finished = results.Run(
-        **results.heading("codes", environment=options.environment, other_load_cores=other_load.cores),
+        **results.heading(
+            "codes", **machine.gpu(options.device), environment=options.environment, other_load_cores=other_load.cores
+        ),
         dataset=dict(workload.describe()),
         options={
             "bytes": options.bytes,
+            "device": options.device,
             "threads": options.threads,
             "rounds": rounds,
             "seed": options.seed,
@@ -65,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     print(codes_table.report(finished))
     if warning := other_load.warning():
         print(f"\n{warning}")
-    folder = options.output or machine.results_folder(f"codes-{workload.name}")
+    folder = options.output or machine.results_folder(f"codes-{workload.name}", options.device)
     print("\nWritten:", *write(finished, folder), sep="\n  ")
     return 0
 

@@ -1,5 +1,6 @@
 """On what was it measured: processor, memory, versions, commit, and the environment the libraries see."""
 
+import importlib
 import os
 import platform
 import re
@@ -27,7 +28,7 @@ FLAGS_OF_INTEREST = (
     "asimddp",
     "sve",
 )
-PACKAGES = ("adanns", "numpy", "faiss-cpu", "matplotlib")
+PACKAGES = ("adanns", "numpy", "faiss-cpu", "matplotlib", "torch")
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 # More than this many cores used by others, on average, and the times are not to be trusted.
 BUSY_CORES = 0.1
@@ -125,14 +126,29 @@ def cpu_name() -> str:
     return " ".join(name.split())
 
 
-def cpu_slug() -> str:
-    """The processor's name as a folder name."""
-    return re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
+def gpu(device: str) -> dict[str, Any]:
+    """The GPU that searches run on, its driver and cupy; nothing for the CPU."""
+    if device == "cpu":
+        return {}
+    cupy = importlib.import_module("cupy")
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    return {
+        "gpu": properties["name"].decode(),
+        "gpu_memory_gib": round(properties["totalGlobalMem"] / 2**30, 1),
+        "cuda_driver": cupy.cuda.runtime.driverGetVersion(),
+        "cupy": cupy.__version__,
+    }
 
 
-def results_folder(run: str) -> Path:
-    """Where the results of a run on this processor are kept."""
-    return Path(__file__).parent / "results" / cpu_slug() / run
+def slug(name: str) -> str:
+    """A processor's name as a folder name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def results_folder(run: str, device: str = "cpu") -> Path:
+    """Where the results of a run on this processor, or this GPU, are kept."""
+    processor = cpu_name() if device == "cpu" else gpu(device)["gpu"]
+    return Path(__file__).parent / "results" / slug(processor) / run
 
 
 def cpu_info() -> dict[str, str]:

@@ -8,7 +8,7 @@ from adanns import datasets
 from benchmarks import data, machine, results, summary, table
 from benchmarks.draw import draw
 from benchmarks.measure import measure_methods, measure_rigid_twin
-from benchmarks.methods import faiss_methods, our_methods, rigid_methods
+from benchmarks.methods import faiss_methods, our_methods, rigid_methods, torch_methods
 from benchmarks.methods.base import Sweep
 
 MOST_QUERIES = 10_000
@@ -41,13 +41,18 @@ def run(options: argparse.Namespace) -> int:
         )
         print(f"Preparing {options.dataset}", file=sys.stderr)
         workload, database = data.prepare(dataset, queries, options.seed, options.threads)
-        methods = our_methods(workload, sweep, options.threads)
+        methods = our_methods(workload, sweep, options.threads, options.device)
+        if options.device != "cpu":
+            methods |= torch_methods(workload, options.device)
         methods |= faiss_methods(workload, database, sweep, options.threads)
         measurements += measure_methods(methods, workload, **measured)
     finished = results.Run(
-        **results.heading("speedup", environment=options.environment, other_load_cores=other_load.cores),
+        **results.heading(
+            "speedup", **machine.gpu(options.device), environment=options.environment, other_load_cores=other_load.cores
+        ),
         dataset=dict(workload.describe()),
         options={
+            "device": options.device,
             "threads": options.threads,
             "rounds": rounds,
             "seed": options.seed,
@@ -61,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     print(table.report(finished))
     if warning := other_load.warning():
         print(f"\n{warning}")
-    folder = options.output or machine.results_folder(f"speedup-{workload.name}")
+    folder = options.output or machine.results_folder(f"speedup-{workload.name}", options.device)
     print("\nWritten:", *write(finished, folder), sep="\n  ")
     return 0
 

@@ -55,6 +55,8 @@ STYLES = {
     "FAISS HNSW prefix + refine": Style(GREEN, "P", dashed=True),
     "FAISS IVF, all dims": Style(ORANGE, "X", dashed=True),
     "FAISS flat": Style(GREY, "d", dashed=True),
+    "torch exact": Style(GREEN, "X", dashed=True),
+    "torch funnel": Style(ORANGE, "P", dashed=True),
     # Of the rigid twin.
     "adanns IVF, rigid model": Style(BROWN, "s"),
     "FAISS IVF, rigid model": Style(BROWN, "X", dashed=True),

@@ -66,7 +66,7 @@ def _compare(
                 }
             )
     ours = min((row for row in rows if row["family"] == "adanns"), key=lambda row: row["us"], default=None)
-    peer = min((row for row in rows if row["family"] == "faiss"), key=lambda row: row["us"], default=None)
+    peer = min((row for row in rows if row["family"] in ("faiss", "torch")), key=lambda row: row["us"], default=None)
     return {
         "cost": cost,
         "quality": quality,

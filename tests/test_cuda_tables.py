@@ -67,6 +67,7 @@ class TableCode:
             len(self.sizes),
             self.device.lend(probes),
             probes.shape[1],
+            probes.shape[1],
             segments,
             keep,
             splits,
@@ -90,6 +91,17 @@ def interleaved(codes: Array, bits: int, sizes: list[int]) -> tuple[Array, Array
     shifts = (np.arange(per_word, dtype=np.uint32) * bits).astype(np.uint32)
     words = (filled.reshape(-1, 32, row_words, per_word) << shifts).sum(axis=3, dtype=np.uint32)
     return np.ascontiguousarray(words.transpose(0, 2, 1)), np.array(blocks, np.int64)
+
+
+@pytest.mark.parametrize(("dims", "rotated_dims"), [(1, 1), (33, 20), (100, 100)])
+def test_queries_are_rotated(loaded: Loaded, device: AnyDevice, dims: int, rotated_dims: int) -> None:
+    rng = np.random.default_rng(dims)
+    queries, rotation = small_integers(rng, (3, dims + 5)), small_integers(rng, (rotated_dims, dims))
+    out = device.empty((3, rotated_dims), np.float32)
+    loaded[0].rotate(
+        (device.lend(queries), dims + 5, 3), dims, device.lend(rotation), rotated_dims, device.address(out)
+    )
+    np.testing.assert_array_equal(device.read(out), queries[:, :dims] @ rotation.T)
 
 
 @pytest.mark.parametrize("order", ORDERS)

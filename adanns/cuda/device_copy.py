@@ -13,6 +13,7 @@ import numpy as np
 from adanns import _core
 from adanns.arrays import Arrays, checked_queries, checked_stages
 from adanns.cuda.engine import SPARE, Engine, Results, Scan
+from adanns.cuda.graphs import Graphs, Request
 from adanns.cuda.memory import Array, Memory
 from adanns.cuda.stored import Stored
 from adanns.ladder import Band
@@ -24,10 +25,10 @@ Numbers: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True)
 class Guests:
-    """Queries on the device, and how to hand arrays back as whoever brought them knows them."""
+    """Queries on the device, and how to hand results back to whoever brought them: (distances, ids, counts)."""
 
     rows: Array
-    give_back: Callable[[Array], Any]
+    give_back: Callable[[list[Results]], tuple[Any, Any, Any]]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,18 +55,19 @@ class DeviceCopy:
             )
         self._memory = memory
         self._engine = Engine(Stored(arrays, bands, ladder, metric, memory, module))
+        self._graphs = Graphs(self._engine, memory)
 
     def accepted(self, queries: Any, dims: int, name: str = "queries") -> Guests:
         """Queries of cupy or torch where they are, others copied to the device.
 
         Those on the device are not waited for: NaN among them is no error, such a query finds nothing.
         """
-        if not hasattr(queries, "__cuda_array_interface__"):
+        if not self._memory.holds(queries):
             rows = checked_queries(queries, dims, name)
             bad = _core.first_not_finite(rows, 1)
             if bad >= 0:
                 raise ValueError(f"{name}: row {bad} holds NaN or infinity")
-            return Guests(self._memory.put(rows), self._memory.read)
+            return Guests(self._memory.put(rows), self._on_host)
         array = self._memory.adopt(queries)
         if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
             raise TypeError(f"{name} have dtype {array.dtype}; expected float32 or float16")
@@ -75,7 +77,8 @@ class DeviceCopy:
             raise ValueError(f"{name} have shape {array.shape}; expected (rows, {dims})")
         if not len(array):
             raise ValueError(f"{name} are empty: shape {array.shape}")
-        return Guests(self._memory.contiguous(array), library_of(queries))
+        own = library_of(queries)
+        return Guests(self._memory.contiguous(array), lambda batches: self._on_device(batches, own))
 
     def search(
         self,
@@ -99,14 +102,34 @@ class DeviceCopy:
             if scan == "tables" and stored.has_planes and not stages:
                 stages = ((scan_dims, 2 * k + SPARE),)
             routing = None if routing_queries is None else routing_queries.rows
-            batches = self._engine.search(guests.rows, k, scan_dims, scan, probes, routing_dims, stages, routing)
-            distances, ids, counts = (
-                guests.give_back(self._memory.join([getattr(batch, name) for batch in batches]))
-                for name in ("distances", "ids", "counts")
-            )
+            request = Request(len(guests), k, scan_dims, scan, probes, routing_dims, tuple(stages))
+            replayed = self._graphs.search(guests.rows, request) if routing is None else None
+            batches = [replayed] if replayed else self._engine.search(guests.rows, *request[1:], routing)
+            distances, ids, counts = guests.give_back(batches)
         count = len(guests.rows)
         return SearchResult(
             distances, ids, counts, lambda: self._stats(count, scan_dims, probes, routing_dims, batches)
+        )
+
+    def _on_host(self, batches: list[Results]) -> tuple[Any, Any, Any]:
+        """(distances, ids, counts) of numpy: one copy a batch."""
+        parts = [batch.answers(self._memory.read(batch.packed)) for batch in batches]
+        if len(parts) == 1:
+            return parts[0].distances, parts[0].ids, parts[0].counts
+        return (
+            np.concatenate([part.distances for part in parts]),
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+        )
+
+    def _on_device(self, batches: list[Results], own: Callable[[Array], Any]) -> tuple[Any, Any, Any]:
+        """The same as arrays of the library that asked."""
+        parts = [batch.answers() for batch in batches]
+        join = self._memory.join
+        return (
+            own(join([part.distances for part in parts])),
+            own(join([part.ids for part in parts])),
+            own(join([part.counts for part in parts])),
         )
 
     def _stats(self, queries: int, scan_dims: int, probes: int, routing_dims: int, batches: list[Results]) -> Numbers:
@@ -118,7 +141,7 @@ class DeviceCopy:
             if batches[0].probes is not None:
                 sizes = np.append(read(stored.lists.sizes), 0)  # of list -1, too
                 scanned = sum(int(sizes[read(batch.probes)].sum()) for batch in batches)
-        rescored = [int(number) for number in sum(read(batch.rescored).sum(axis=0) for batch in batches)]
+        rescored = [int(number) for number in sum(read(batch.answers().rescored).sum(axis=0) for batch in batches)]
         plan = batches[0].plan
         rescored = [*rescored[: len(plan)], 0]
         stats.append(("scan", scan_dims, scanned, rescored[0]))

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from adanns.cuda.memory import Array
+from adanns.cuda.memory import Array, Memory
 from adanns.cuda.stored import Code, Stored, Terms
 
 MOST_QUERIES = 2048  # of a batch: bounds the workspace, 8 KB to 100 KB a query
@@ -27,24 +27,53 @@ class Stage(NamedTuple):
     exact: bool
 
 
-@dataclass
-class Results:
-    """Device arrays of one batch: see SearchResult. rescored: (queries, stages). probes: lists, -1 for none."""
+class Answers(NamedTuple):
+    """Of one batch, see SearchResult. rescored: (queries, stages)."""
 
-    plan: Sequence[Stage]
-    distances: Array
     ids: Array
+    distances: Array
     counts: Array
     rescored: Array
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one batch ends with. packed: all answers in one array of bytes, so that one copy brings them to the host.
+
+    probes: lists, int32 (queries, probes), -1 for none.
+    """
+
+    packed: Array
+    queries: int
+    k: int
+    plan: tuple[Stage, ...]
     probes: Array | None
+
+    @staticmethod
+    def size(queries: int, k: int, stages: int) -> int:
+        """Bytes of `packed`."""
+        return queries * (12 * k + 4 + 4 * max(1, stages))
+
+    def answers(self, packed: Array | None = None) -> Answers:
+        """Views of `packed`, or of a copy of it."""
+        source = self.packed if packed is None else packed
+        places, first = [], 0
+        for columns, dtype in ((self.k, np.int64), (self.k, np.float32), (1, np.int32), (None, np.int32)):
+            width = max(1, len(self.plan)) if columns is None else columns
+            last = first + self.queries * width * np.dtype(dtype).itemsize
+            places.append(source[first:last].view(dtype).reshape(self.queries, width))
+            first = last
+        ids, distances, counts, rescored = places
+        return Answers(ids, distances, counts[:, 0], rescored)
 
 
 class Engine:
     """Searches of one stored index. Holds no state of a search, so that threads may share it, each on its stream."""
 
-    def __init__(self, stored: Stored) -> None:
+    def __init__(self, stored: Stored, memory: Memory | None = None) -> None:
+        """memory: where a search's own arrays come from, where that is not the index's."""
         self.stored = stored
-        self._memory, self._module = stored.memory, stored.module
+        self._memory, self._module = memory or stored.memory, stored.module
         self._multiprocessors: int = stored.module.multiprocessors()
 
     def search(
@@ -61,12 +90,12 @@ class Engine:
         """One Results per batch of up to MOST_QUERIES. queries: float32 (queries, dims) on the device, contiguous."""
         routing = queries if routing_queries is None else routing_queries
         return [
-            self._batch(queries[first:last], k, scan_dims, scan, probes, routing_dims, stages, routing[first:last])
+            self.batch(queries[first:last], k, scan_dims, scan, probes, routing_dims, stages, routing[first:last])
             for first in range(0, len(queries), MOST_QUERIES)
             for last in (min(first + MOST_QUERIES, len(queries)),)
         ]
 
-    def _batch(
+    def batch(
         self,
         queries: Array,
         k: int,
@@ -77,6 +106,7 @@ class Engine:
         stages: Sequence[tuple[int, int]],
         routing: Array,
     ) -> Results:
+        """One batch."""
         stored, lists = self.stored, self.stored.lists
         probed = None
         if lists is not None and 0 < probes < lists.count:
@@ -97,9 +127,7 @@ class Engine:
         else:
             planes, terms = self._scanned(scan, scan_dims)
             shortlists = self._scan_all(planes, terms, queries, stored.rows, scan_dims, keep, tiles=on_tiles)
-        results = self._rerank(queries, scan, scan_dims, plan, shortlists, keep, k)
-        results.probes = probed
-        return results
+        return self._rerank(queries, scan, scan_dims, tuple(plan), shortlists, keep, k, probed)
 
     def _check_keep(self, keep: int) -> None:
         most = self._module.MAX_KEEP
@@ -191,11 +219,18 @@ class Engine:
             raise ValueError(
                 f"{segments} segments of {tables.bits} bits; beside a shortlist of {keep} a GPU scans up to {most}"
             )
-        if probed is None:  # all lists, or the one that all rows are
-            count = 1 if stored.lists is None else stored.lists.count
-            probed = memory.put(np.tile(np.arange(count, dtype=np.int32), (len(queries), 1)))
-        offsets = memory.put(np.array([0, stored.rows], np.int64)) if stored.lists is None else stored.lists.offsets
-        rotated = memory.multiply(queries[:, : tables.dims], tables.rotation)
+        probe_stride = 0 if probed is None else probed.shape[1]
+        probes = tables.all_lists if probed is None else probed
+        rotated_dims = tables.rotation.shape[0]
+        rotated = memory.empty((len(queries), rotated_dims), np.float32)
+        module.rotate(
+            self._tuple(queries),
+            tables.dims,
+            self._at(tables.rotation),
+            rotated_dims,
+            self._at(rotated),
+            memory.stream(),
+        )
         out = memory.empty((len(queries), keep), np.uint64)
         found, workspace = self._found(len(queries), keep, module.table_groups(keep))
         splits = max(1, min(BLOCKS_OF_TABLES // len(queries), stored.rows // 1024))
@@ -204,10 +239,11 @@ class Engine:
             stored.metric,
             self._at(tables.terms.at(dims)),
             self._tuple(rotated),
-            self._at(offsets),
-            len(offsets) - 1,
-            self._at(probed),
-            probed.shape[1],
+            self._at(tables.offsets),
+            len(tables.offsets) - 1,
+            self._at(probes),
+            probes.shape[-1],
+            probe_stride,
             segments,
             keep,
             splits,
@@ -223,21 +259,16 @@ class Engine:
         queries: Array,
         scan: Scan,
         scan_dims: int,
-        plan: Sequence[Stage],
+        plan: tuple[Stage, ...],
         shortlists: Array,
         keep: int,
         k: int,
+        probed: Array | None,
     ) -> Results:
         stored, memory = self.stored, self._memory
-        count = len(queries)
-        results = Results(
-            plan,
-            memory.empty((count, k), np.float32),
-            memory.empty((count, k), np.int64),
-            memory.empty((count,), np.int32),
-            memory.empty((count, max(1, len(plan))), np.int32),
-            None,
-        )
+        packed = memory.empty((Results.size(len(queries), k, len(plan)),), np.uint8)
+        results = Results(packed, len(queries), k, plan, probed)
+        ids, distances, counts, rescored = results.answers()
         terms: Terms = stored.terms
         if scan == "tables" and not stored.has_planes and stored.tables is not None:
             terms = stored.tables.terms
@@ -252,10 +283,10 @@ class Engine:
             keep,
             self._at(stored.ids),
             k,
-            self._at(results.distances),
-            self._at(results.ids),
-            self._at(results.counts),
-            self._at(results.rescored),
+            self._at(distances),
+            self._at(ids),
+            self._at(counts),
+            self._at(rescored),
             memory.stream(),
         )
         return results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -24,6 +25,10 @@ class Memory(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised array."""
+        ...
+
+    def holds(self, array: Any) -> bool:
+        """Whether an array of another library is on the device."""
         ...
 
     def adopt(self, array: Any) -> Array:
@@ -46,10 +51,6 @@ class Memory(Protocol):
         """The largest absolute value of all."""
         ...
 
-    def multiply(self, rows: Array, matrix: Array) -> Array:
-        """rows @ matrix.T, float32."""
-        ...
-
     def address(self, array: Array) -> int:
         """Where an array's first element is."""
         ...
@@ -58,12 +59,35 @@ class Memory(Protocol):
         """A copy on the host, once the stream's work is done."""
         ...
 
+    def copy(self, source: Array, to: Array) -> None:
+        """Queue a copy into another array of the device."""
+        ...
+
+    def record(self, work: Callable[[Memory], Any]) -> Recording | None:
+        """What `work` queues, to be queued again as one launch; None where that cannot be."""
+        ...
+
     def stream(self) -> int:
         """The address of the stream that work is queued on; 0 is the default one."""
         ...
 
     def free_bytes(self) -> int:
         """What can still be put."""
+        ...
+
+
+class Recording(Protocol):
+    """Work to be queued again and again, by one thread at a time."""
+
+    result: Any
+    """What the work returned."""
+
+    def replay(self, before: Callable[[], None]) -> None:
+        """Queue `before` and then the work, after what others queued up to their `done`."""
+        ...
+
+    def done(self) -> None:
+        """Whoever replays next waits for what is queued up to here."""
         ...
 
 
@@ -83,6 +107,13 @@ class CupyMemory:
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An uninitialised array."""
         return self.cupy.empty(shape, np.dtype(dtype))
+
+    def holds(self, array: Any) -> bool:
+        """Whether an array of another library is on the device."""
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(array, torch.Tensor):  # one that requires a gradient has no interface
+            return bool(array.is_cuda)
+        return hasattr(array, "__cuda_array_interface__")
 
     def adopt(self, array: Any) -> Array:
         """Another library's array on the device, where it is."""
@@ -113,10 +144,6 @@ class CupyMemory:
         """The largest absolute value of all."""
         return max(float(array.max()), -float(array.min()))
 
-    def multiply(self, rows: Array, matrix: Array) -> Array:
-        """rows @ matrix.T, float32."""
-        return self.cupy.matmul(rows, matrix.T)
-
     def address(self, array: Array) -> int:
         """Where an array's first element is."""
         return int(array.data.ptr)
@@ -126,6 +153,25 @@ class CupyMemory:
         copied: NDArray[Any] = self.cupy.asnumpy(array)
         return copied
 
+    def copy(self, source: Array, to: Array) -> None:
+        """Queue a copy into another array of the device."""
+        to[...] = source
+
+    def record(self, work: Callable[[Memory], Any]) -> Recording | None:
+        """What `work` queues as a CUDA graph; None where CUDA will not record it."""
+        streams = self.cupy.cuda
+        stream, memory = streams.Stream(non_blocking=True), _KeepingMemory()
+        try:
+            with stream:
+                stream.begin_capture()
+                try:
+                    result = work(memory)
+                finally:
+                    graph = stream.end_capture()
+        except (streams.runtime.CUDARuntimeError, RuntimeError):
+            return None
+        return _CupyRecording(graph, result, memory)
+
     def stream(self) -> int:
         """The address of cupy's current stream."""
         return int(self.cupy.cuda.get_current_stream().ptr)
@@ -134,3 +180,37 @@ class CupyMemory:
         """What the device and cupy's pool have left."""
         free, _ = self.cupy.cuda.runtime.memGetInfo()
         return int(free) + int(self.cupy.get_default_memory_pool().free_bytes())
+
+
+class _KeepingMemory(CupyMemory):
+    """Keeps all that a recorded search took: a graph goes on using it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[Array] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An uninitialised array."""
+        return self._keep(super().empty(shape, dtype))
+
+    def _keep(self, array: Array) -> Array:
+        self._kept.append(array)
+        return array
+
+
+class _CupyRecording:
+    """A CUDA graph and the memory it works in."""
+
+    def __init__(self, graph: Any, result: Any, memory: CupyMemory) -> None:
+        self._graph, self.result, self._memory = graph, result, memory
+        self._done = memory.cupy.cuda.Event(disable_timing=True)
+
+    def replay(self, before: Callable[[], None]) -> None:
+        """Queue `before` and the graph on cupy's current stream."""
+        self._memory.cupy.cuda.get_current_stream().wait_event(self._done)
+        before()
+        self._graph.launch()
+
+    def done(self) -> None:
+        """Whoever replays next, on whatever stream, waits for what is queued up to here."""
+        self._done.record()

@@ -15,7 +15,6 @@ from adanns.cuda.layout import WARP, block_offsets, code_rows, decoded_terms, ta
 from adanns.cuda.memory import Array, Memory
 from adanns.ladder import Band
 
-
 PlaneTuple: TypeAlias = tuple[str, int, int, int, int, int, int, float]
 """Number type, address, elements from row to row, first dim, dims, addresses of scales and offsets, half scale."""
 
@@ -58,6 +57,8 @@ class Tables:
     code: Any
     dims: int
     rotation: Array
+    offsets: Array  # of lists; of one that is all rows, where there are none
+    all_lists: Array  # int32
     segments: dict[int, int]  # by rung
     terms: Terms
     bits: int
@@ -116,7 +117,16 @@ class Stored:
         rows = code_rows(arrays[f"{name}_blocks"], list_offsets)
         scales, offsets = arrays[f"{name}_scales"], arrays[f"{name}_offsets"]
         dims, count = len(scales), len(rows)
-        plane = ("int8", self._address(rows), rows.shape[1], 0, dims, self._address(scales), self._address(offsets), 0.0)
+        plane = (
+            "int8",
+            self._address(rows),
+            rows.shape[1],
+            0,
+            dims,
+            self._address(scales),
+            self._address(offsets),
+            0.0,
+        )
         key_terms: dict[int, Array | None] = {}
         for rung, prefix in enumerate(ladder):
             if prefix > dims:
@@ -164,12 +174,13 @@ class Stored:
             0 if centroids is None else centroids.shape[1],
         )
         segments = dict(zip(dims, rungs[:, 1].tolist(), strict=True))
-        rotation = self._put(arrays["table_rotation"])
-        return Tables(code, dims[-1], rotation, segments, Terms(dims, terms), bits)
+        rotation, offsets = self._put(arrays["table_rotation"]), self._put(list_offsets)
+        all_lists = self._put(np.arange(len(list_offsets) - 1, dtype=np.int32))
+        return Tables(code, dims[-1], rotation, offsets, all_lists, segments, Terms(dims, terms), bits)
 
 
 def half_scale_of(largest: float) -> float:
-    """The power of two that brings values up to `largest` to 2 at most, so that float16 holds them; 0 where none does."""
+    """The power of two that brings values up to `largest` to 2 at most, for float16 to hold; 0 where none does."""
     if not 1e-30 < largest < 1e30:
         return 0.0
     return float(2.0 ** (np.frexp(largest)[1] - 1))

@@ -6,8 +6,9 @@ from benchmarks.methods.code_sweep import CodeSweep
 from benchmarks.methods.faiss_codes import FaissCodes
 from benchmarks.methods.faiss_peers import FaissPeers
 from benchmarks.methods.our_codes import OurCodes
-from benchmarks.methods.ours import Ours
+from benchmarks.methods.ours import Device, Ours
 from benchmarks.methods.rigid import rigid_methods
+from benchmarks.methods.torch_peers import TorchPeers
 
 __all__ = [
     "CodeSweep",
@@ -19,12 +20,13 @@ __all__ = [
     "our_methods",
     "rigid_code_methods",
     "rigid_methods",
+    "torch_methods",
 ]
 
 
-def our_methods(workload: Workload, sweep: Sweep, threads: int) -> dict[str, Method]:
+def our_methods(workload: Workload, sweep: Sweep, threads: int, device: Device) -> dict[str, Method]:
     """Our methods over one workload; keys as in benchmarks.__main__.METHODS."""
-    ours = Ours(workload, sweep, threads)
+    ours = Ours(workload, sweep, threads, device)
     return {"exact": ours.exact, "funnel": ours.funnel, "ivf": ours.ivf}
 
 
@@ -40,9 +42,15 @@ def faiss_methods(workload: Workload, database: Database, sweep: Sweep, threads:
     }
 
 
-def our_code_methods(workload: Workload, sweep: CodeSweep, threads: int) -> dict[str, Method]:
+def torch_methods(workload: Workload, device: Device) -> dict[str, Method]:
+    """torch's methods over one workload; keys as in benchmarks.__main__.GPU_METHODS."""
+    peers = TorchPeers(workload, device)
+    return {"torch-exact": peers.exact, "torch-funnel": peers.funnel}
+
+
+def our_code_methods(workload: Workload, sweep: CodeSweep, threads: int, device: Device) -> dict[str, Method]:
     """Our codes over one workload; keys as in benchmarks.__main__.CODE_METHODS."""
-    ours = OurCodes(workload, sweep, threads)
+    ours = OurCodes(workload, sweep, threads, device)
     return {"opq": ours.opq, "ivfopq": ours.ivfopq, "compact": ours.compact}
 
 

@@ -10,7 +10,7 @@ from benchmarks.codes_results import CASCADED, RERANKED
 from benchmarks.data import Floats, Ids, Workload
 from benchmarks.methods.base import Built, Setting, Stopwatch, constant
 from benchmarks.methods.code_sweep import BITS, CodeSweep, segments_of
-from benchmarks.methods.ours import Cascade, as_lists, middle_rung
+from benchmarks.methods.ours import Cascade, Device, as_lists, middle_rung
 
 Codes = adanns.OPQIndex | adanns.IVFOPQIndex | adanns.CompactIndex
 
@@ -25,6 +25,7 @@ class OurCodes:
     workload: Workload
     sweep: CodeSweep
     threads: int
+    device: Device = "cpu"  # where searches run
 
     def opq(self) -> Iterator[Built]:
         """AdANNS-OPQ: all rows by their codes."""
@@ -82,6 +83,7 @@ class OurCodes:
         """An index built, and all its settings: by the rerank that all share and by cascades, or codes alone."""
         with Stopwatch() as watch:
             index.build(self.workload.dataset.database, threads=self.threads, progress=False)
+            index = index.to(self.device)
         variants: dict[str, list[Cascade]] = {name: [[]]}
         if index.parameters.precision is not None:
             variants = {name + RERANKED: [self.sweep.rerank]}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import adanns
 from adanns import evaluate
@@ -9,6 +10,7 @@ from benchmarks.data import Floats, Ids, Workload
 from benchmarks.methods.base import Built, Setting, Stopwatch, Sweep, constant
 
 Cascade = list[tuple[int, int]]
+Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,14 @@ class Ours:
     workload: Workload
     sweep: Sweep
     threads: int
+    device: Device = "cpu"  # where searches run
 
     def exact(self) -> Iterator[Built]:
         """Exact search at every rung, float32."""
         dataset = self.workload.dataset
         with Stopwatch() as watch:
             index = adanns.ExactIndex(metric=self.workload.metric, ladder=dataset.ladder, precision="float32")
-            index.build(dataset.database, threads=self.threads, progress=False)
+            index = index.build(dataset.database, threads=self.threads, progress=False).to(self.device)
 
         def setting(dims: int) -> Setting:
             def search(queries: Floats, k: int, threads: int) -> Ids:
@@ -41,7 +44,7 @@ class Ours:
         for built_for in [dims for dims in dataset.ladder[:-1] if dims in (16, 32)] or dataset.ladder[:1]:
             with Stopwatch() as watch:
                 index = adanns.FunnelIndex(built_for, metric=self.workload.metric, ladder=dataset.ladder)
-                index.build(dataset.database, threads=self.threads, progress=False)
+                index = index.build(dataset.database, threads=self.threads, progress=False).to(self.device)
             # 8 dims are scanned in the code for 16: the dims of every stage are arguments of the search.
             searched_at = [dims for dims in dataset.ladder if dims == built_for or (dims == 8 and built_for == 16)]
             settings = [
@@ -75,7 +78,7 @@ class Ours:
                     iterations=self.sweep.iterations,
                     points_per_list=self.sweep.points_per_list,
                 )
-                index.build(dataset.database, threads=self.threads, progress=False)
+                index = index.build(dataset.database, threads=self.threads, progress=False).to(self.device)
             settings = [
                 self._ivf_setting(index, scan_dims, probes, rerank)
                 for probes in self.sweep.probes

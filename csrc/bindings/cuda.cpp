@@ -169,8 +169,8 @@ PYBIND11_MODULE(_cuda, module) {
            int probe_count, int dims, int keep, Address numbers, const Found& found, Address out, Address stream) {
             check_keep(keep);
             scan_lists(planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries),
-                       {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count}, dims,
-                       keep, pointer<int32_t>(numbers), found, pointer<Candidate>(out), stream_of(stream));
+                       {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_count},
+                       dims, keep, pointer<int32_t>(numbers), found, pointer<Candidate>(out), stream_of(stream));
         },
         py::arg("planes"), py::arg("metric"), py::arg("terms"), py::arg("queries"), py::arg("offsets"),
         py::arg("lists"), py::arg("probes"), py::arg("probe_count"), py::arg("dims"), py::arg("keep"),
@@ -195,23 +195,32 @@ PYBIND11_MODULE(_cuda, module) {
             py::arg("bits"), py::arg("words"), py::arg("row_words"), py::arg("block_offsets"), py::arg("segment_ends"),
             py::arg("codebooks"), py::arg("centroids") = 0, py::arg("centroid_stride") = 0);
 
+    module.def(
+        "rotate",
+        [](const std::tuple<Address, int64_t, int>& queries, int dims, Address rotation, int rotated_dims, Address out,
+           Address stream) {
+            rotate(queries_of(queries), dims, pointer<const float>(rotation), rotated_dims, pointer<float>(out),
+                   stream_of(stream));
+        },
+        py::arg("queries"), py::arg("dims"), py::arg("rotation"), py::arg("rotated_dims"), py::arg("out"),
+        py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
     module.def("most_segments", &most_segments, py::arg("bits"), py::arg("keep"));
     module.def(
         "scan_tables",
         [](const TableCode& code, const std::string& metric, Address terms,
            const std::tuple<Address, int64_t, int>& rotated, Address offsets, int lists, Address probes,
-           int probe_count, int segments, int keep, int splits, const Found& found, Address out, Address stream) {
+           int probe_count, int64_t probe_stride, int segments, int keep, int splits, const Found& found, Address out, Address stream) {
             check_keep(keep);
             if (const int most = most_segments(code.bits, keep); segments < 1 || segments > most)
                 throw std::invalid_argument(std::to_string(segments) + " segments of " + std::to_string(code.bits) +
                                             " bits; beside a shortlist of " + std::to_string(keep) +
                                             " the device's shared memory holds 1 to " + std::to_string(most));
             scan_tables(code, {metric_of(metric), pointer<const float>(terms)}, queries_of(rotated),
-                        {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count}, segments,
-                        keep, splits, found, pointer<Candidate>(out), stream_of(stream));
+                        {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_stride},
+                        segments, keep, splits, found, pointer<Candidate>(out), stream_of(stream));
         },
         py::arg("code"), py::arg("metric"), py::arg("terms"), py::arg("rotated"), py::arg("offsets"), py::arg("lists"),
-        py::arg("probes"), py::arg("probe_count"), py::arg("segments"), py::arg("keep"), py::arg("splits"),
+        py::arg("probes"), py::arg("probe_count"), py::arg("probe_stride"), py::arg("segments"), py::arg("keep"), py::arg("splits"),
         py::arg("found"), py::arg("out"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 
     module.def(

@@ -56,6 +56,7 @@ struct Lists {
     int count;
     const int32_t* probes;
     int probe_count;
+    int64_t probe_stride;  // from query to query; 0: all probe the same
 };
 
 // Shortlists of centroids as probes; -1 behind the last.
@@ -90,6 +91,8 @@ int most_segments(int bits, int keep);
 // As scan_lists, of the first `segments` of the codes of the probed lists; where there are no lists, one of all rows.
 // rotated: queries as segments see them. found: of capacity_for, and table_groups(keep) groups.
 int table_groups(int keep);
+// out: (queries, rotated_dims), each query's first `dims` dims times the rotation (rotated_dims, dims).
+void rotate(const Queries& queries, int dims, const float* rotation, int rotated_dims, float* out, cudaStream_t stream);
 void scan_tables(const TableCode& code, const KeyTerms& by, const Queries& rotated, const Lists& lists, int segments,
                  int keep, int splits, const Found& found, Candidate* out, cudaStream_t stream);
 

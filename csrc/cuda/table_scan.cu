@@ -90,7 +90,7 @@ __device__ void visit_codes(const TableArguments& arguments, const float* tables
     const int64_t split = blockIdx.x, splits = gridDim.x, number = blockIdx.y;
     const float* query = arguments.queries.rows + number * arguments.queries.stride;
     for (int probe = 0; probe < lists.probe_count; probe++) {
-        const int list = lists.probes[number * lists.probe_count + probe];
+        const int list = lists.probes[number * lists.probe_stride + probe];
         if (list < 0) continue;
         const int64_t first_row = lists.offsets[list], rows = lists.offsets[list + 1] - first_row;
         const int64_t list_block = code.block_offsets[list];
@@ -175,6 +175,22 @@ __global__ void __launch_bounds__(kTableThreads) scan_tables_again(TableArgument
         out[i] = shared.shortlist.candidates[i];
 }
 
+// A block per query, a warp per rotated dim.
+__global__ void __launch_bounds__(kTableThreads)
+    rotate_query(Queries queries, int dims, const float* rotation, int rotated_dims, float* out) {
+    SharedMemory memory = SharedMemory::of_block();
+    auto* query = memory.take<float>(static_cast<std::size_t>(dims));
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
+    for (int dim = thread; dim < dims; dim += kTableThreads) query[dim] = queries.rows[blockIdx.x * queries.stride + dim];
+    __syncthreads();
+    for (int row = thread / kWarp; row < rotated_dims; row += kTableThreads / kWarp) {
+        float sum = 0.0f;
+        for (int dim = lane; dim < dims; dim += kWarp) sum = fmaf(query[dim], rotation[int64_t{row} * dims + dim], sum);
+        for (int distance = kWarp / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, distance);
+        if (lane == 0) out[int64_t{blockIdx.x} * rotated_dims + row] = sum;
+    }
+}
+
 // Words of a row's codes.
 int words_of(int segments, int bits) { return (segments * bits + kWordBits - 1) / kWordBits; }
 
@@ -200,6 +216,14 @@ int most_segments(int bits, int keep) {
 }
 
 int table_groups(int keep) { return keep <= 128 ? 1024 : 8192; }
+
+void rotate(const Queries& queries, int dims, const float* rotation, int rotated_dims, float* out,
+            cudaStream_t stream) {
+    SharedMemory memory = SharedMemory::none();
+    memory.take<float>(static_cast<std::size_t>(dims));
+    launch("rotate_query", rotate_query, dim3(static_cast<unsigned>(queries.count)), dim3(kTableThreads),
+           memory.taken(), stream, queries, dims, rotation, rotated_dims, out);
+}
 
 void scan_tables(const TableCode& code, const KeyTerms& by, const Queries& rotated, const Lists& lists, int segments,
                  int keep, int splits, const Found& found, Candidate* out, cudaStream_t stream) {

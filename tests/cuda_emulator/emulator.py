@@ -121,8 +121,9 @@ class Device:
     def largest(array: NDArray[Any]) -> float:
         return float(np.abs(array).max())
 
-    def multiply(self, rows: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
-        return self.put(np.ascontiguousarray(rows @ matrix.T))
+    @staticmethod
+    def holds(array: Any) -> bool:
+        return hasattr(array, "__cuda_array_interface__")
 
     def adopt(self, array: Any) -> NDArray[Any]:
         return self.put(np.asarray(array.values))
@@ -133,6 +134,14 @@ class Device:
     @staticmethod
     def join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate(arrays)
+
+    @staticmethod
+    def copy(source: NDArray[Any], to: NDArray[Any]) -> None:
+        to[...] = source
+
+    @staticmethod
+    def record(work: Any) -> None:
+        return None
 
     @staticmethod
     def stream_of(array: Any) -> AbstractContextManager[None]:
