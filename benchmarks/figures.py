@@ -7,14 +7,14 @@ from typing import Any, Literal
 from benchmarks import reference
 from benchmarks.pareto import by_method, front
 from benchmarks.reference import Points
-from benchmarks.results import Measurement, Run
+from benchmarks.results import Measurement, Run, ran_on
 from benchmarks.styles import STYLES
 from benchmarks.table import compact, number, times
 
 Scale = Literal["linear", "log", "log2", "recall"]
 
 TOP1_POINTS_SHOWN = 4
-SINGLE_TITLE = "One query at a time, 1 thread"
+SINGLE_TITLE = "One query at a time"
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,7 @@ def _series(curves: dict[str, Points]) -> list[Series]:
 
 def batch_title(run: Run) -> str:
     """How batches are timed, in words."""
-    threads = run.options["threads"]
-    return f"All queries in one call, {threads} thread{'s' * (threads > 1)}"
+    return f"All queries in one call, {ran_on(run)}"
 
 
 def _fronts(

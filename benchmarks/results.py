@@ -60,6 +60,14 @@ def heading(benchmark: str, **machine_facts: Any) -> dict[str, Any]:
     }
 
 
+def ran_on(run: Run) -> str:
+    """What batches ran on, in words: the GPU, or so many threads."""
+    if run.options.get("device", "cpu") != "cpu":
+        return str(run.machine["gpu"])
+    threads = run.options["threads"]
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
 def write_content(content: Mapping[str, Any], path: Path) -> None:
     """Write results of any shape as JSON."""
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from benchmarks.pareto import by_method, front
-from benchmarks.results import Measurement, Run
+from benchmarks.results import Measurement, Run, ran_on
 
 QUALITY_NAMES = {"recall10": "recall@10", "top1": "top-1"}
 
@@ -67,12 +67,7 @@ def front_table(measurements: Sequence[Measurement], quality: str) -> str:
 def speedup_table(comparisons: Sequence[dict[str, Any]], run: Run) -> str:
     """Each method's fastest setting at each target, and how many times faster than exact search of all dims."""
     first = comparisons[0]
-    threads = run.options["threads"]
-    how = (
-        f"a batch on {threads} thread{'s' * (threads > 1)}"
-        if first["cost"] == "batch_us"
-        else "one query at a time, p50"
-    )
+    how = f"a batch on {ran_on(run)}" if first["cost"] == "batch_us" else "one query at a time, p50"
     exact = (
         ""
         if first["exact_us"] is None
@@ -89,7 +84,7 @@ def speedup_table(comparisons: Sequence[dict[str, Any]], run: Run) -> str:
     for peer in [method for method in by_method(run.measurements) if method.startswith("FAISS")]:
         lines.append([f"our best over {peer}", *(ratio(over(comparison, peer)) for comparison in comparisons)])
     if any(comparison["ours_against_peer"] for comparison in comparisons):
-        lines.append(["our best over FAISS's best", *(ratio(c["ours_against_peer"]) for c in comparisons)])
+        lines.append(["our best over the peers' best", *(ratio(c["ours_against_peer"]) for c in comparisons)])
     return f"{title}\n{aligned(lines)}"
 
 

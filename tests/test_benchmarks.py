@@ -143,7 +143,7 @@ def test_report_names_methods_speedups_and_shared_parameters() -> None:
     assert "adanns IVF (lists 16, rerank 128:20)" in text
     assert re.search(r"^  probes 4 +0\.9800 +0\.7000 +0\.6000 +10\.0 +100,000 ", text, re.MULTILINE)
     assert re.search(r"^adanns IVF .* 10\.0 \(10\.0x\)", text, re.MULTILINE)
-    assert re.search(r"^our best over FAISS's best .* 6\.0x +3\.0x", text, re.MULTILINE)
+    assert re.search(r"^our best over the peers' best .* 6\.0x +3\.0x", text, re.MULTILINE)
     assert "top-1 against" not in table.report(small_run(labels=False))
 
 

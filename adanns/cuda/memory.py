@@ -51,6 +51,10 @@ class Memory(Protocol):
         """The largest absolute value of all."""
         ...
 
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An array of zeros."""
+        ...
+
     def address(self, array: Array) -> int:
         """Where an array's first element is."""
         ...
@@ -143,6 +147,10 @@ class CupyMemory:
     def largest(self, array: Array) -> float:
         """The largest absolute value of all."""
         return max(float(array.max()), -float(array.min()))
+
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An array of zeros."""
+        return self.cupy.zeros(shape, np.dtype(dtype))
 
     def address(self, array: Array) -> int:
         """Where an array's first element is."""

@@ -2,20 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns import _core
+from adanns import _core, cuda
 from adanns.arrays import CHUNK_ROWS, checked_count, checked_seed, checked_threads, checked_vectors
+from adanns.cuda.points import DevicePoints
 from adanns.ladder import Metric, checked_metric
 from adanns.progress import Progress, ProgressCallback
 
 SPLIT = np.float32(1 / 64)  # of the way from a centroid to its farthest row: small, to take about half of the rows
 SEEDING_POINTS = 32  # rows per cluster that the starting centroids are drawn from
 SEEDING_ROUNDS = 8
+PLACED_ROWS = 1 << 22  # rows that are put on a device at a time
+
+
+class Points(Protocol):
+    """Rows that are assigned to centroids, here or on a device."""
+
+    def nearest(self, centroids: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """(assignments, squared distances) of all rows."""
+        ...
+
+    def nearest_and_sums(
+        self, centroids: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """The same, and the sums of the rows of each cluster."""
+        ...
+
+
+Place: TypeAlias = Callable[[NDArray[np.float32]], Points]
+"""Puts rows where they are assigned."""
+
+
+@dataclass(frozen=True)
+class _HostPoints:
+    points: NDArray[np.float32]
+    threads: int
+
+    def nearest(self, centroids: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        return _core.assign(self.points, centroids, False, True, self.threads)
+
+    def nearest_and_sums(
+        self, centroids: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        assignments, distances = self.nearest(centroids)
+        sums, _ = _core.sum_clusters(self.points, assignments, len(centroids), self.threads)
+        return assignments, distances, sums
+
+
+def _on_host(threads: int) -> Place:
+    return lambda points: _HostPoints(points, threads)
+
+
+def _on_device() -> Place:
+    memory, module = cuda.current_device()
+    return lambda points: DevicePoints(points, memory, module)
 
 
 @dataclass(frozen=True)
@@ -38,6 +84,7 @@ def train_kmeans(
     seed: int = 0,
     metric: Metric = "l2",
     points_per_cluster: int = 128,
+    device: Literal["cpu", "cuda"] = "cpu",
     threads: int | None = None,
     progress: bool | ProgressCallback | None = None,
 ) -> Clusters:
@@ -45,7 +92,11 @@ def train_kmeans(
 
     Trained on a seeded sample of `points_per_cluster * clusters` rows; then every row is assigned, and no cluster is
     empty.
+    device: where rows are assigned; on a GPU, where the nearest centroid is found in float16, clusters are not bit for
+        bit the CPU's.
     """
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device={device!r}; choose 'cpu' or 'cuda'")
     array = checked_vectors(vectors, "vectors")
     clusters = checked_count(clusters, "clusters")
     if clusters > len(array):
@@ -61,8 +112,12 @@ def train_kmeans(
     with Progress(progress) as shown:
         rows = as_points(array, spherical)
         sample = rows[sample_rows(len(rows), clusters * points_per_cluster, seed)]
-        centroids, objective = lloyd(sample, clusters, iterations, seed, spherical, workers, shown)
-        assignments, distances = _core.assign(rows, centroids, False, True, workers)
+        place = _on_host(workers) if device == "cpu" else _on_device()
+        centroids, objective = lloyd(sample, clusters, iterations, seed, spherical, workers, shown, place)
+        parts = [
+            place(rows[start : start + PLACED_ROWS]).nearest(centroids) for start in range(0, len(rows), PLACED_ROWS)
+        ]
+        assignments, distances = (np.concatenate(part) for part in zip(*parts, strict=True))
     centroids = fill_empty_clusters(centroids, assignments, distances, lambda row: rows[row])
     return Clusters(centroids, assignments, objective)
 
@@ -107,14 +162,19 @@ def lloyd(
     spherical: bool,
     threads: int,
     progress: Progress,
+    place: Place | None = None,
 ) -> tuple[NDArray[np.float32], tuple[float, ...]]:
-    """Centroids and the objective per iteration, from `clusters` different rows; empty clusters split large ones."""
+    """Centroids and the objective per iteration, from `clusters` different rows; empty clusters split large ones.
+
+    place: where rows are assigned; None: here.
+    """
     centroids = spread_seeds(sample, clusters, seed, threads)
+    points = (place or _on_host(threads))(sample)
     objective = []
     for iteration in range(iterations):
-        assignments, distances = _core.assign(sample, centroids, False, True, threads)
+        assignments, distances, sums = points.nearest_and_sums(centroids)
         objective.append(float(distances.sum(dtype=np.float64)))
-        sums, counts = _core.sum_clusters(sample, assignments, clusters, threads)
+        counts = np.bincount(assignments, minlength=clusters)
         centroids = np.divide(sums, np.maximum(counts, 1)[:, np.newaxis], dtype=np.float32)
         _split_large(centroids, counts, sample, assignments, distances)
         if spherical:

@@ -3,7 +3,8 @@ const { run, figures, styles } = JSON.parse(document.getElementById("content").t
 const rows = run.measurements;
 const byId = (id) => document.getElementById(id);
 const hasLabels = rows.some((row) => row.top1 !== null);
-const threads = `${run.options.threads} thread${run.options.threads > 1 ? "s" : ""}`;
+const threads = run.options.device === "cuda" ? run.machine.gpu
+  : `${run.options.threads} thread${run.options.threads > 1 ? "s" : ""}`;
 
 const QUALITIES = [
   { field: "recall10", label: "recall@10", scale: "recall", factor: 1 },

@@ -15,7 +15,7 @@ function drawHeadlines() {
     html("b", {}, card, ours.against_exact ? `${times(ours.against_exact)} faster` : `${number(ours.us)} µs`);
     const versus = ours.against_exact ? ` against ${number(one.exact_us)} µs for exact search of all ${run.dataset.dims} dimensions` : "";
     html("span", {}, card, `${one.ours}: ${number(ours.us)} µs per query${versus}. `);
-    if (one.peer) html("span", {}, card, `FAISS's best, ${one.peer}: ${number(ours.us * one.ours_against_peer)} µs.`);
+    if (one.peer) html("span", {}, card, `The peers' best, ${one.peer}: ${number(ours.us * one.ours_against_peer)} µs.`);
   }
   const rigid = (run.summary.against_rigid || []).find((one) => one.cost === "batch_us" && one.label !== "its best");
   if (!rigid) return;
@@ -56,7 +56,7 @@ function drawEqual() {
     }
     if (!group.some((one) => one.ours_against_peer)) continue;
     const best = html("tr", { class: "ratio" }, body);
-    html("td", {}, best, "our best over FAISS's best");
+    html("td", {}, best, "our best over the peers' best");
     for (const one of group) html("td", {}, best, one.ours_against_peer ? times(one.ours_against_peer) : "–");
     for (const peer of methods.filter((name) => name.startsWith("FAISS"))) {
       const line = html("tr", { class: "quiet" }, body);

@@ -246,4 +246,19 @@ PYBIND11_MODULE(_cuda, module) {
         py::arg("planes"), py::arg("metric"), py::arg("scan_dims"), py::arg("scan_terms"), py::arg("stages"),
         py::arg("queries"), py::arg("shortlists"), py::arg("shortlisted"), py::arg("ids"), py::arg("k"),
         py::arg("distances"), py::arg("nearest_ids"), py::arg("counts"), py::arg("rescored"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+
+    module.attr("ASSIGNED_TOGETHER") = kAssignedTogether;
+    module.def(
+        "assign",
+        [](const std::tuple<Address, int64_t, int>& rows, int dims, const Planes& plane, Address terms, int clusters,
+           Address halves, Address nearest, double sum_scale, Address assigned, Address distances, Address sums,
+           Address stream) {
+            assign(queries_of(rows), dims, plane, pointer<const float>(terms), clusters, pointer<void>(halves),
+                   pointer<Candidate>(nearest), sum_scale,
+                   {pointer<int32_t>(assigned), pointer<float>(distances), pointer<unsigned long long>(sums)},
+                   stream_of(stream));
+        },
+        py::arg("rows"), py::arg("dims"), py::arg("plane"), py::arg("terms"), py::arg("clusters"), py::arg("halves"),
+        py::arg("nearest"), py::arg("sum_scale"), py::arg("assigned"), py::arg("distances"), py::arg("sums"),
+        py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 }

@@ -124,4 +124,17 @@ struct Nearest {
 void rerank(const Planes& planes, const RerankPlan& plan, const Queries& queries, const Candidate* shortlists,
             int shortlisted, const int64_t* ids, int k, const Nearest& nearest, cudaStream_t stream);
 
+// The nearest centroid of each row, and its squared distance.
+struct Assigned {
+    int32_t* clusters;
+    float* distances;
+    unsigned long long* sums;  // (clusters, dims), signed: of rows times sum_scale, added to what is there; or none
+};
+
+// plane: the centroids, float32; terms: their squared lengths. Which is nearest is found in float16, how far it is in
+// float32. halves: halves_for(...) bytes, of rows rounded up to kAssignedTogether; nearest: one per row.
+constexpr int kAssignedTogether = 128;
+void assign(const Queries& rows, int dims, const Planes& plane, const float* terms, int clusters, void* halves,
+            Candidate* nearest, double sum_scale, const Assigned& out, cudaStream_t stream);
+
 }  // namespace adanns::cuda

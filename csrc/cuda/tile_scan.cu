@@ -1,30 +1,11 @@
-// Which rows of all are nearest, for many queries? Tiles of queries times tiles of rows on tensor cores; scores go from
-// them through a few hundred bytes of shared memory to a comparison with the query's bound.
+// Which rows of all are nearest, for many queries?
 #include <algorithm>
 #include <cfloat>
 
-#include "cuda/scan.cuh"
+#include "cuda/tiles.cuh"
 
 namespace adanns::cuda {
 namespace {
-
-namespace wmma = nvcuda::wmma;
-
-constexpr int kTileThreads = 256, kTileWarps = kTileThreads / kWarp;
-constexpr int kSide = 16;        // of a matrix that a warp multiplies at once
-constexpr int kChunk = 64;       // elements of queries and rows in shared memory at a time
-constexpr int kStride = kChunk + 8;      // halves; so that neighbouring rows lie in different banks
-constexpr int kScoreStride = kSide + 8;  // likewise, as the lanes of visit_tiles read them
-constexpr int kStages = 3;               // chunks on their way at once
-constexpr int kLaneScores = 8;           // of a matrix of 256
-constexpr int kLoadHalves = kLoadBytes / 2;
-
-// Queries as tensor cores take them: rows of `elements` halves, all stretches one after another, the largest element in [1, 2).
-struct HalfQueries {
-    __half* rows;
-    float *scales, *constants;  // dot = scale * product + constant
-    int elements;
-};
 
 // One block per query, those that fill up the last tile too.
 __global__ void __launch_bounds__(kTileThreads)
@@ -62,324 +43,6 @@ __global__ void __launch_bounds__(kTileThreads)
     out.constants[query] = constant;
 }
 
-// Rows [0, rows) of an index, or every step-th.
-struct TiledRows {
-    int64_t count, step;
-};
-
-// Up to kChunk neighbouring elements of a plane, and where they are in a query.
-struct Chunk {
-    const unsigned char* rows;  // its first element in the first row
-    int64_t row_bytes;
-    int elements, in_query;
-    ScalarType type;
-    float inverse;  // float32: 1 / half_scale
-};
-
-__host__ __device__ int elements_of_chunk(ScalarType type) { return type == ScalarType::float32 ? kChunk / 2 : kChunk; }
-
-
-int chunks_of(const Planes& planes, int dims) {
-    int chunks = 0;
-    for (int i = 0; i < planes.count; i++) {
-        const int most = elements_of_chunk(planes.plane[i].type);
-        chunks += (Stretch(planes.plane[i], 0, dims).elements + most - 1) / most;
-    }
-    return chunks;
-}
-
-// By one thread.
-__device__ void list_chunks(const Planes& planes, int dims, const TiledRows& rows, Chunk* chunks) {
-    int in_query = 0;
-    for (int i = 0; i < planes.count; i++) {
-        const Plane& plane = planes.plane[i];
-        const int elements = Stretch(plane, 0, dims).elements;
-        const int64_t bytes = plane.type == ScalarType::int8 ? 1 : plane.type == ScalarType::float16 ? 2 : 4;
-        const int most = elements_of_chunk(plane.type);
-        for (int first = 0; first < elements; first += most) {
-            const int some = elements - first < most ? elements - first : most;
-            *chunks++ = {static_cast<const unsigned char*>(plane.rows) + first * bytes,
-                         plane.stride * bytes * rows.step,
-                         some,
-                         in_query + first,
-                         plane.type,
-                         1.0f / plane.half_scale};
-        }
-        in_query += elements;
-    }
-}
-
-constexpr int kLargeTile = 128, kSmallTile = 16;  // queries
-
-template <int kQueries>
-struct TileShape {
-    static constexpr int kRows = kQueries == kLargeTile ? 64 : 128;  // as many as registers hold sums of
-    static constexpr int kQueryWarps = kQueries == kLargeTile ? 4 : 1, kRowWarps = kTileWarps / kQueryWarps;
-    static constexpr int kQueryMatrices = kQueries / kQueryWarps / kSide;  // of one warp
-    static constexpr int kRowMatrices = kRows / kRowWarps / kSide;
-};
-
-int rows_of_tile(int tile) { return tile == kLargeTile ? TileShape<kLargeTile>::kRows : TileShape<kSmallTile>::kRows; }
-
-// What a stage holds: a chunk of queries, and one of rows as they are stored, and their terms.
-struct TileShared {
-    __half *queries, *rows;  // (stages, tile, kStride)
-    float* terms;  // (stages, rows)
-    float *scores, *bounds, *scales, *constants;
-    Chunk* chunks;
-
-    __host__ __device__ TileShared(SharedMemory& memory, int tile, int tile_rows, int chunks)
-        : queries(memory.take<__half>(static_cast<std::size_t>(kStages * tile * kStride))),
-          rows(memory.take<__half>(static_cast<std::size_t>(kStages * tile_rows * kStride))),
-          terms(memory.take<float>(static_cast<std::size_t>(kStages * tile_rows))),
-          scores(memory.take<float>(kTileWarps * kSide * kScoreStride)),
-          bounds(memory.take<float>(static_cast<std::size_t>(tile))),
-          scales(memory.take<float>(static_cast<std::size_t>(tile))),
-          constants(memory.take<float>(static_cast<std::size_t>(tile))),
-          chunks(memory.take<Chunk>(static_cast<std::size_t>(chunks))) {}
-};
-
-__device__ __forceinline__ uint32_t two_halves(float low, float high) {
-    return static_cast<uint32_t>(__half_as_ushort(__float2half_rn(low))) |
-           static_cast<uint32_t>(__half_as_ushort(__float2half_rn(high))) << 16;
-}
-
-__device__ __forceinline__ uint4 halves_of(const uint4& codes, int half) {
-    const float4 a = Loaded<int8_t>::four(codes, 2 * half), b = Loaded<int8_t>::four(codes, 2 * half + 1);
-    return make_uint4(two_halves(a.x, a.y), two_halves(a.z, a.w), two_halves(b.x, b.y), two_halves(b.z, b.w));
-}
-
-// The split of the rows that a block takes: `count` rows from `begin` on.
-struct Split {
-    int64_t begin;
-    int count;
-
-    __device__ Split(const TiledRows& rows, int64_t split_rows) : begin(blockIdx.y * split_rows) {
-        const int64_t left = rows.count - begin;
-        count = static_cast<int>(left < split_rows ? left : split_rows);
-    }
-};
-
-// A tile of queries against tiles of rows, chunk by chunk, kStages chunks on their way.
-template <int kQueries>
-class Tiles {
-   public:
-    using Shape = TileShape<kQueries>;
-
-    __device__ Tiles(const HalfQueries& queries, const float* terms, const TiledRows& rows, int chunks,
-                     const TileShared& shared, const Split& split)
-        : queries_(queries), terms_(terms), rows_(rows), chunks_(chunks), shared_(shared), split_(split) {
-        for (int stage = 0; stage < kStages - 1; stage++) start_next();
-    }
-
-    // Once all threads have come here, the next chunk's stage, until the next call.
-    __device__ int take(int chunk) {
-        __pipeline_wait_prior(kStages - 2);
-        __syncthreads();
-        const int stage = (stage_ + 1) % kStages;  // of which the copy began first
-        start_next();  // into the stage that was taken before this one
-        const Chunk& taken = shared_.chunks[chunk];
-        if (taken.type == ScalarType::int8) halve_codes(rows_of(stage));
-        if (taken.type == ScalarType::float32) halve_floats(rows_of(stage), taken.inverse);
-        return stage;
-    }
-
-    __device__ __half* rows_of(int stage) const { return shared_.rows + stage * Shape::kRows * kStride; }
-    // Of one chunk, queries stay where they are.
-    __device__ __half* queries_of(int stage) const {
-        return shared_.queries + (chunks_ == 1 ? 0 : stage) * kQueries * kStride;
-    }
-    __device__ float* terms_of(int stage) const { return shared_.terms + stage * Shape::kRows; }
-
-   private:
-    __device__ void start_next() {
-        if (row_ < split_.count) {
-            const Chunk& chunk = shared_.chunks[chunk_];
-            switch (chunk.type) {
-                case ScalarType::int8: copy_rows<int8_t>(chunk); break;
-                case ScalarType::float16: copy_rows<__half>(chunk); break;
-                case ScalarType::float32: copy_rows<float>(chunk); break;
-            }
-            if (chunks_ > 1 || row_ == 0) copy_queries(chunk);
-            copy_terms();
-            if (++chunk_ == chunks_) chunk_ = 0, row_ += Shape::kRows;
-        }
-        __pipeline_commit();
-        stage_ = (stage_ + 1) % kStages;
-    }
-
-    // 16 bytes a thread and turn. A row of the copy is kStride halves long, whatever its elements.
-    template <class T>
-    __device__ __forceinline__ void copy_rows(const Chunk& chunk) const {
-        constexpr int kElements = Loaded<T>::kElements, kParts = parts_of<T>();
-        constexpr int kLoads = Shape::kRows * kParts / kTileThreads;
-        const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
-        const bool inside = part * kElements < chunk.elements;
-        const int first = row_ + thread / kParts;
-        const unsigned char* from = chunk.rows + (split_.begin + first) * chunk.row_bytes + part * kLoadBytes;
-        __half* to = rows_of(stage_) + thread / kParts * kStride + part * kLoadHalves;
-#pragma unroll
-        for (int i = 0; i < kLoads; i++) {
-            constexpr int kRows = kTileThreads / kParts;  // of one turn
-            if (inside && first + i * kRows < split_.count)
-                __pipeline_memcpy_async(to + i * kRows * kStride, from + i * kRows * chunk.row_bytes, kLoadBytes);
-            else
-                store16(to + i * kRows * kStride, make_uint4(0, 0, 0, 0));
-        }
-    }
-
-    __device__ __forceinline__ void copy_queries(const Chunk& chunk) const {
-        constexpr int kParts = kChunk / kLoadHalves, kRows = kTileThreads / kParts;  // of one turn
-        const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
-        const bool inside = part * kLoadHalves < chunk.elements;
-        const int64_t first = static_cast<int64_t>(blockIdx.x) * kQueries + thread / kParts;
-        const __half* from = queries_.rows + first * queries_.elements + chunk.in_query + part * kLoadHalves;
-        __half* to = queries_of(stage_) + thread / kParts * kStride + part * kLoadHalves;
-#pragma unroll
-        for (int row = 0; row < kQueries; row += kRows) {
-            if (row + thread / kParts >= kQueries) break;
-            if (inside)
-                __pipeline_memcpy_async(to + row * kStride, from + row * queries_.elements, kLoadBytes);
-            else
-                store16(to + row * kStride, make_uint4(0, 0, 0, 0));
-        }
-    }
-
-    __device__ __forceinline__ void copy_terms() const {
-        const int thread = static_cast<int>(threadIdx.x), row = row_ + thread;
-        if (chunk_ != chunks_ - 1 || thread >= Shape::kRows) return;  // keys are made with the last chunk
-        float* to = terms_of(stage_) + thread;
-        if (row < split_.count && terms_ != nullptr)
-            __pipeline_memcpy_async(to, terms_ + (split_.begin + row) * rows_.step, sizeof(float));
-        else
-            *to = 0.0f;
-    }
-
-    // Loads of a row of a chunk.
-    template <class T>
-    __host__ __device__ static constexpr int parts_of() {
-        return sizeof(T) == 1 ? kChunk / kLoadBytes : kChunk / kLoadHalves;
-    }
-
-    // Elements become halves where they are: store(row of halves, part, what was loaded).
-    template <class T, class Store>
-    __device__ __forceinline__ void halve(__half* rows, Store store) const {
-        constexpr int kParts = parts_of<T>(), kLoads = Shape::kRows * kParts / kTileThreads;
-        const int thread = static_cast<int>(threadIdx.x);
-        uint4 loaded[kLoads];
-#pragma unroll
-        for (int i = 0; i < kLoads; i++) {
-            const int load = i * kTileThreads + thread;
-            loaded[i] = load16(rows + load / kParts * kStride + load % kParts * kLoadHalves);
-        }
-        __syncthreads();
-#pragma unroll
-        for (int i = 0; i < kLoads; i++) {
-            const int load = i * kTileThreads + thread;
-            store(rows + load / kParts * kStride, load % kParts, loaded[i]);
-        }
-        __syncthreads();
-    }
-
-    __device__ void halve_codes(__half* rows) const {
-        halve<int8_t>(rows, [](__half* row, int part, const uint4& codes) {
-            store16(row + part * kLoadBytes, halves_of(codes, 0));
-            store16(row + part * kLoadBytes + kLoadHalves, halves_of(codes, 1));
-        });
-    }
-
-    // Half a chunk; the other half of each row is zero.
-    __device__ void halve_floats(__half* rows, float inverse) const {
-        halve<float>(rows, [inverse](__half* row, int part, const uint4& bits) {
-            const float4 floats = Loaded<float>::four(bits, 0);
-            *reinterpret_cast<uint2*>(row + part * 4) = make_uint2(two_halves(floats.x * inverse, floats.y * inverse),
-                                                                   two_halves(floats.z * inverse, floats.w * inverse));
-            *reinterpret_cast<uint2*>(row + kChunk / 2 + part * 4) = make_uint2(0, 0);
-        });
-    }
-
-    const HalfQueries& queries_;
-    const float* terms_;
-    const TiledRows& rows_;
-    const int chunks_;
-    const TileShared& shared_;
-    const Split& split_;
-    int row_ = 0, chunk_ = 0, stage_ = 0;  // what is started next
-};
-
-// The block's tile of queries against its split of the rows: sink(query of the tile, keys, first of their rows) takes the
-// keys of kLaneScores rows, four and, eight rows on, four more; infinity where there is no row.
-template <int kQueries, class Sink>
-__device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
-                            int chunks, const Split& split, const TileShared& shared, Sink sink) {
-    using Shape = TileShape<kQueries>;
-    const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
-    const int warp_query = warp % Shape::kQueryWarps * Shape::kQueryMatrices * kSide;
-    const int warp_row = warp / Shape::kQueryWarps * Shape::kRowMatrices * kSide;
-    float* scores = shared.scores + warp * kSide * kScoreStride;
-    Tiles<kQueries> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
-
-    for (int first = 0; first < split.count; first += Shape::kRows) {
-        wmma::fragment<wmma::accumulator, kSide, kSide, kSide, float> sums[Shape::kQueryMatrices][Shape::kRowMatrices];
-#pragma unroll
-        for (int a = 0; a < Shape::kQueryMatrices; a++)
-#pragma unroll
-            for (int b = 0; b < Shape::kRowMatrices; b++) wmma::fill_fragment(sums[a][b], 0.0f);
-        int stage = 0;
-        for (int chunk = 0; chunk < chunks; chunk++) {
-            stage = tiles.take(chunk);
-            const __half* own_rows = tiles.rows_of(stage) + warp_row * kStride;
-            const __half* own_queries = tiles.queries_of(stage) + warp_query * kStride;
-#pragma unroll
-            for (int k = 0; k < kChunk; k += kSide) {
-                wmma::fragment<wmma::matrix_a, kSide, kSide, kSide, __half, wmma::row_major>
-                    of_queries[Shape::kQueryMatrices];
-                wmma::fragment<wmma::matrix_b, kSide, kSide, kSide, __half, wmma::col_major> of_rows;
-#pragma unroll
-                for (int a = 0; a < Shape::kQueryMatrices; a++)
-                    wmma::load_matrix_sync(of_queries[a], own_queries + a * kSide * kStride + k, kStride);
-#pragma unroll
-                for (int b = 0; b < Shape::kRowMatrices; b++) {
-                    wmma::load_matrix_sync(of_rows, own_rows + b * kSide * kStride + k, kStride);
-#pragma unroll
-                    for (int a = 0; a < Shape::kQueryMatrices; a++)
-                        wmma::mma_sync(sums[a][b], of_queries[a], of_rows, sums[a][b]);
-                }
-            }
-        }
-        const int in_matrix = lane / 2, half = lane % 2 * 4;
-        const float* terms = tiles.terms_of(stage);
-#pragma unroll
-        for (int a = 0; a < Shape::kQueryMatrices; a++) {
-            const int query = warp_query + a * kSide + in_matrix;
-            const float scale = shared.scales[query], constant = shared.constants[query];
-#pragma unroll
-            for (int b = 0; b < Shape::kRowMatrices; b++) {
-                const int in_tile = warp_row + b * kSide + half;
-                wmma::store_matrix_sync(scores, sums[a][b], kScoreStride, wmma::mem_row_major);
-                __syncwarp();
-                float keys[kLaneScores];
-#pragma unroll
-                for (int i = 0; i < kLaneScores; i += 4) {
-                    const float4 dots = load_floats(scores + in_matrix * kScoreStride + half + 2 * i);
-                    const float4 of_rows = load_floats(terms + in_tile + 2 * i);
-                    const auto key = [&](float dot, float term, int j) {
-                        const float found = key_with(arguments.by.metric, dot * scale + constant, term);
-                        return first + in_tile + 2 * i + j < split.count ? found : INFINITY;
-                    };
-                    keys[i] = key(dots.x, of_rows.x, 0);
-                    keys[i + 1] = key(dots.y, of_rows.y, 1);
-                    keys[i + 2] = key(dots.z, of_rows.z, 2);
-                    keys[i + 3] = key(dots.w, of_rows.w, 3);
-                }
-                __syncwarp();  // before the next store
-                sink(query, keys, split.begin + first + in_tile);
-            }
-        }
-    }
-    __pipeline_wait_prior(0);
-}
-
 __device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
     float smallest = keys[0];
 #pragma unroll
@@ -388,28 +51,14 @@ __device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
 }
 
 template <int kQueries>
-__device__ TileShared prepare_tile(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
-                                   int chunks, const Found& found) {
-    SharedMemory memory = SharedMemory::of_block();
-    const TileShared shared(memory, kQueries, TileShape<kQueries>::kRows, chunks);
-    if (threadIdx.x == 0) list_chunks(arguments.planes, arguments.dims, rows, shared.chunks);
-    for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += kTileThreads) {
-        const int query = static_cast<int>(blockIdx.x) * kQueries + i;
-        shared.bounds[i] = query < arguments.queries.count ? found.bounds[query] : -INFINITY;  // nothing is within it
-        shared.scales[i] = queries.scales[query];
-        shared.constants[i] = queries.constants[query];
-    }
-    __syncthreads();
-    return shared;
-}
-
-template <int kQueries>
 __global__ void __launch_bounds__(kTileThreads, 2)
     sample_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int chunks, int64_t split_rows,
                  Found found) {
     const Split split(rows, split_rows);
     if (split.count <= 0) return;
-    const TileShared shared = prepare_tile<kQueries>(arguments, queries, rows, chunks, found);
+    SharedMemory memory = SharedMemory::of_block();
+    const TileShared shared =
+        prepare_tile<kQueries>(memory, arguments, queries, rows, chunks, found.bounds);
     const int count = arguments.queries.count;
     visit_tiles<kQueries>(arguments, queries, rows, chunks, split, shared,
                           [&](int query, const float(&keys)[kLaneScores], int64_t first) {
@@ -427,7 +76,9 @@ __global__ void __launch_bounds__(kTileThreads, 2)
                  Found found) {
     const Split split(rows, split_rows);
     if (split.count <= 0) return;
-    const TileShared shared = prepare_tile<kQueries>(arguments, queries, rows, chunks, found);
+    SharedMemory memory = SharedMemory::of_block();
+    const TileShared shared =
+        prepare_tile<kQueries>(memory, arguments, queries, rows, chunks, found.bounds);
     visit_tiles<kQueries>(arguments, queries, rows, chunks, split, shared,
                           [&](int query, const float(&keys)[kLaneScores], int64_t first) {
                               const float bound = shared.bounds[query];
@@ -468,20 +119,27 @@ int64_t halves_for(const Planes& planes, int dims, int queries) {
                                                2 * int64_t{sizeof(float)});
 }
 
-void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
-                int multiprocessors, void* halves, const Found& found, Candidate* out, cudaStream_t stream) {
-    constexpr int64_t kBlocksEach = 4;
-    const int tile = tile_of(queries.count), padded = padded_to_tile(queries.count);
-    const int elements = folded_size(planes, 0, dims), chunks = chunks_of(planes, dims);
-    const ScanArguments arguments{planes, by, queries, dims, keep};
-    auto* half_rows = static_cast<__half*>(halves);
-    auto* scales = reinterpret_cast<float*>(half_rows + int64_t{padded} * elements);
-    const HalfQueries halved{half_rows, scales, scales + padded, elements};
+HalfQueries halve(const Planes& planes, const Queries& queries, int dims, int padded, void* halves,
+                  cudaStream_t stream) {
+    const int elements = folded_size(planes, 0, dims);
+    auto* rows = static_cast<__half*>(halves);
+    auto* scales = reinterpret_cast<float*>(rows + int64_t{padded} * elements);
+    const HalfQueries halved{rows, scales, scales + padded, elements};
     SharedMemory memory = SharedMemory::none();
     memory.take<float>(static_cast<std::size_t>(elements));
     memory.take<float>(kTileWarps);
     launch("halve_queries", halve_queries, dim3(static_cast<unsigned>(padded)), dim3(kTileThreads), memory.taken(),
            stream, planes, queries, dims, halved);
+    return halved;
+}
+
+void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
+                int multiprocessors, void* halves, const Found& found, Candidate* out, cudaStream_t stream) {
+    constexpr int64_t kBlocksEach = 4;
+    const int tile = tile_of(queries.count), padded = padded_to_tile(queries.count);
+    const int chunks = chunks_of(planes, dims);
+    const ScanArguments arguments{planes, by, queries, dims, keep};
+    const HalfQueries halved = halve(planes, queries, dims, padded, halves, stream);
 
     const std::size_t bytes = shared_size<TileShared>(tile, rows_of_tile(tile), chunks);
     const int64_t tiles = padded / tile;

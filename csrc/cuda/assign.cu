@@ -1,0 +1,78 @@
+// Which centroid is nearest to each row, how far is it, and what do the rows of each cluster add up to?
+#include "cuda/tiles.cuh"
+
+namespace adanns::cuda {
+namespace {
+
+constexpr int kTile = kLargeTile;  // rows that are assigned together
+constexpr int kAssignThreads = 256;
+
+__global__ void __launch_bounds__(kTileThreads, 2)
+    nearest_centroids(ScanArguments arguments, HalfQueries rows, TiledRows centroids, int chunks, Candidate* nearest) {
+    const Split split(centroids, centroids.count);
+    SharedMemory memory = SharedMemory::of_block();
+    auto* best = memory.take<Candidate>(kTile);
+    const TileShared shared = prepare_tile<kTile>(memory, arguments, rows, centroids, chunks);
+    for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kTileThreads) best[i] = kNoCandidate;
+    __syncthreads();
+    visit_tiles<kTile>(arguments, rows, centroids, chunks, split, shared,
+                       [&](int row, const float(&keys)[kLaneScores], int64_t first) {
+                           Candidate nearer = kNoCandidate;
+#pragma unroll
+                           for (int i = 0; i < kLaneScores; i++) {
+                               const auto number = static_cast<uint32_t>(first + i + (i >= 4 ? 4 : 0));
+                               const Candidate one = candidate(keys[i], number);
+                               nearer = one < nearer ? one : nearer;
+                           }
+                           atomicMin(&best[row], nearer);
+                       });
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kTileThreads) {
+        const int row = static_cast<int>(blockIdx.x) * kTile + i;
+        if (row < arguments.queries.count) nearest[row] = best[i];
+    }
+}
+
+// A warp per row. Sums are whole numbers, so that they do not depend on the order in which rows are added.
+__global__ void __launch_bounds__(kAssignThreads)
+    add_rows(Queries rows, int dims, const float* centroids, int64_t centroid_stride, const Candidate* nearest,
+             double sum_scale, Assigned out) {
+    const int64_t row = (static_cast<int64_t>(blockIdx.x) * kAssignThreads + threadIdx.x) / kWarp;
+    if (row >= rows.count) return;  // whole warps
+    const uint32_t cluster = row_of(nearest[row]);
+    const float* values = rows.rows + row * rows.stride;
+    const float* centroid = centroids + cluster * centroid_stride;
+    float square = 0.0f;
+    for (int dim = static_cast<int>(threadIdx.x % kWarp); dim < dims; dim += kWarp) {
+        const float difference = values[dim] - centroid[dim];
+        square = fmaf(difference, difference, square);
+        if (out.sums == nullptr) continue;
+        const auto whole = static_cast<long long>(values[dim] * sum_scale);
+        atomicAdd(&out.sums[cluster * int64_t{dims} + dim], static_cast<unsigned long long>(whole));
+    }
+    for (int distance = kWarp / 2; distance > 0; distance /= 2)
+        square += __shfl_xor_sync(kWholeWarp, square, distance);
+    if (threadIdx.x % kWarp != 0) return;
+    out.clusters[row] = static_cast<int32_t>(cluster);
+    out.distances[row] = square;
+}
+
+}  // namespace
+
+void assign(const Queries& rows, int dims, const Planes& plane, const float* terms, int clusters, void* halves,
+            Candidate* nearest, double sum_scale, const Assigned& out, cudaStream_t stream) {
+    const ScanArguments arguments{plane, {Metric::l2, terms}, rows, dims, 1};
+    const TiledRows centroids{clusters, 1};
+    const int padded = (rows.count + kTile - 1) / kTile * kTile, chunks = chunks_of(plane, dims);
+    const HalfQueries halved = halve(plane, rows, dims, padded, halves, stream);
+    SharedMemory memory = SharedMemory::none();
+    memory.take<Candidate>(kTile);
+    TileShared(memory, kTile, rows_of_tile(kTile), chunks);
+    launch("nearest_centroids", nearest_centroids, dim3(static_cast<unsigned>(padded / kTile)), dim3(kTileThreads),
+           memory.taken(), stream, arguments, halved, centroids, chunks, nearest);
+    const auto blocks = static_cast<unsigned>((int64_t{rows.count} * kWarp + kAssignThreads - 1) / kAssignThreads);
+    launch("add_rows", add_rows, dim3(blocks), dim3(kAssignThreads), 0, stream, rows, dims,
+           static_cast<const float*>(plane.plane[0].rows), plane.plane[0].stride, nearest, sum_scale, out);
+}
+
+}  // namespace adanns::cuda
