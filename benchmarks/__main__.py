@@ -157,6 +157,11 @@ def _parser() -> argparse.ArgumentParser:
     crash.add_argument("--seed", type=int, default=0)
     crash.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
     crash.set_defaults(threads=1)
+    kernels = benchmarks.add_parser("cuda-kernels", help="each CUDA kernel beside what the GPU could do; needs one")
+    kernels.add_argument("--rounds", type=_at_least_one, default=9, help="medians are reported (default: 9)")
+    kernels.add_argument("--seed", type=int, default=0)
+    kernels.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/GPU/RUN)")
+    kernels.set_defaults(threads=1)
     draw = benchmarks.add_parser(
         "draw", help="print tables, write page and plots again from the results.json of speedup or codes"
     )

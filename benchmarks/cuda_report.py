@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import machine, results
-from benchmarks.table import aligned
+from benchmarks.cuda_roofline import CASES
+from benchmarks.table import aligned, number
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 
@@ -31,21 +32,42 @@ class Multiprocessor:
 _LARGE, _SMALL = Multiprocessor(2048, 228 << 10), Multiprocessor(1536, 100 << 10)
 MULTIPROCESSORS = {80: Multiprocessor(2048, 164 << 10), 86: _SMALL, 89: _SMALL, 90: _LARGE, 100: _LARGE, 120: _SMALL}
 
-# Threads of a block and its shared bytes, by kernel: scans of 64 dims for 10 candidates, of table codes of 32 bytes; a
-# rerank of 100 candidates at up to 2,048 dims.
+# Threads of a block and its shared bytes, by kernel: scans of 64 dims of ImageNet-1K's rows for 100 candidates, of table
+# codes of 32 bytes; a rerank of 100 candidates at up to 2,048 dims; an assignment at 64 dims.
 LAUNCHES = {
-    "scan_all_rows<1>": (256, 4_416),
-    "scan_all_rows<4>": (256, 17_504),
-    "scan_list_items<1>": (256, 4_416),
-    "scan_list_items<4>": (256, 17_504),
-    "scan_table_codes<8>": (256, 36_896),
-    "scan_table_codes<4>": (256, 8_224),
-    "merge_candidates": (256, 4_128),
-    "rerank_query": (256, 12_304),
+    "sample_rows<1>": (256, 352),
+    "sample_rows<4>": (256, 1_120),
+    "collect_all_rows<1>": (256, 352),
+    "collect_all_rows<4>": (256, 1_120),
+    "scan_all_again": (256, 4_512),
+    "sample_tiles<16>": (256, 76_256),
+    "sample_tiles<128>": (256, 97_568),
+    "collect_tiles<16>": (256, 76_256),
+    "collect_tiles<128>": (256, 97_568),
+    "halve_queries": (256, 288),
+    "bound_lists": (256, 34_272),
+    "collect_list_items<1>": (128, 352),
+    "collect_list_items<4>": (128, 1_120),
+    "scan_lists_again": (256, 4_512),
+    "sample_table_codes<8>": (256, 32_768),
+    "sample_table_codes<4>": (256, 4_096),
+    "collect_table_codes<8>": (256, 32_768),
+    "collect_table_codes<4>": (256, 4_096),
+    "scan_tables_again<8>": (256, 36_928),
+    "scan_tables_again<4>": (256, 8_256),
+    "rotate_query": (256, 1_024),
+    "bound_query": (256, 33_888),
+    "select_query": (256, 67_712),
+    "merge_query": (256, 4_160),
+    "rerank_query": (256, 11_296),
+    "nearest_centroids": (256, 98_592),
+    "add_rows": (256, 0),
+    "clear_found": (256, 0),
     "clear_counts": (256, 0),
     "count_visits": (256, 0),
     "place_lists": (1024, 128),
     "place_visits": (256, 0),
+    "name_list": (256, 0),
 }
 
 _KERNEL = re.compile(
@@ -80,13 +102,15 @@ def run(options: argparse.Namespace) -> int:
     with ThreadPoolExecutor(options.threads) as pool:
         kernels = [kernel for found in pool.map(lambda task: compiled(nvcc, *task), tasks) for kernel in found]
     kernels.sort(key=lambda kernel: (kernel.name, kernel.arch))
-    print(report(kernels))
+    text = f"{report(kernels)}\n\n{roofline()}"
+    print(text)
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[-2]
     folder = options.output or machine.results_folder("cuda-report")
     folder.mkdir(parents=True, exist_ok=True)
     content = {**results.heading("cuda-report", nvcc=version), "kernels": [asdict(kernel) for kernel in kernels]}
+    content["roofline"] = [{**asdict(case), "floor_us": case.floor_us} for case in CASES]
     results.write_content(content, folder / "results.json")
-    (folder / "table.txt").write_text(report(kernels) + "\n")
+    (folder / "table.txt").write_text(text + "\n")
     print("\nWritten:", folder / "results.json", folder / "table.txt", sep="\n  ")
     return int(any(kernel.spilled_bytes for kernel in kernels))
 
@@ -146,3 +170,10 @@ def report(kernels: list[Kernel]) -> str:
             [kernel.name, f"sm_{kernel.arch}", f"{kernel.registers}", f"{kernel.spilled_bytes}", shared, share]
         )
     return aligned(lines)
+
+
+def roofline() -> str:
+    """What each stage takes at least on an H100, by its datasheet."""
+    lines = [["at ImageNet-1K's size, on an H100", "queries", "memory us", "arithmetic us"]]
+    lines += [[case.name, f"{case.queries:,}", number(case.memory_us), number(case.arithmetic_us)] for case in CASES]
+    return f"Floors, estimated from NVIDIA's datasheet, not measured:\n{aligned(lines)}"

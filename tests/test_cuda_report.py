@@ -11,8 +11,8 @@ from benchmarks import cuda_report
 from benchmarks.cuda_report import MULTIPROCESSORS, occupancy, parsed
 
 PTXAS = """ptxas info    : 0 bytes gmem
-ptxas info    : Compiling entry function 'void adanns::cuda::(anonymous namespace)::scan_all_rows<4>(S)' for 'sm_90'
-ptxas info    : Function properties for void adanns::cuda::(anonymous namespace)::scan_all_rows<4>(S)
+ptxas info    : Compiling entry function 'void adanns::cuda::(anonymous namespace)::collect_all_rows<4>(S)' for 'sm_90'
+ptxas info    : Function properties for void adanns::cuda::(anonymous namespace)::collect_all_rows<4>(S)
     128 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads
 ptxas info    : Used 125 registers, used 1 barriers, 128 bytes cumulative stack size
 ptxas info    : Compiling entry function 'adanns::cuda::(anonymous namespace)::unheard_of(long)' for 'sm_90'
@@ -23,7 +23,12 @@ ptxas info    : Used 32 registers, used 1 barriers
 
 def test_registers_and_spills_are_read_from_what_ptxas_prints() -> None:
     first, second = parsed(PTXAS, 90)
-    assert (first.name, first.registers, first.stack_bytes, first.spilled_bytes) == ("scan_all_rows<4>", 125, 128, 28)
+    assert (first.name, first.registers, first.stack_bytes, first.spilled_bytes) == (
+        "collect_all_rows<4>",
+        125,
+        128,
+        28,
+    )
     assert first.occupancy == 0.25
     assert (second.name, second.registers, second.spilled_bytes, second.occupancy) == ("unheard_of", 32, 0, None)
 
@@ -48,6 +53,6 @@ def test_occupancy_is_bounded_by_threads_registers_or_shared_memory(
 
 def test_every_kernel_has_a_launch_that_the_report_knows() -> None:
     sources = "\n".join(path.read_text() for path in sorted(Path(cuda_report.CSRC).glob("cuda/*.cu")))
-    kernels = set(re.findall(r"__global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(", sources))
+    kernels = set(re.findall(r"__global__ void(?: __launch_bounds__\(.*?\))?\s+(\w+)\(", sources))
     assert len(kernels) >= 8
     assert kernels == {name.split("<")[0] for name in cuda_report.LAUNCHES}
