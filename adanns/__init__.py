@@ -13,6 +13,7 @@ from adanns.errors import (
     IncompatibleVersionError,
     IndexLockedError,
     NotBuiltError,
+    NoTwinError,
     UnknownIdError,
 )
 from adanns.indexes import (
@@ -27,6 +28,7 @@ from adanns.indexes import (
 )
 from adanns.indexes.filters import Filter
 from adanns.indexes.health import Health
+from adanns.interop import from_faiss, to_faiss
 from adanns.ladder import default_ladder
 from adanns.results import RangeResult, SearchResult, StageStats
 from adanns.training.kmeans import Clusters, train_kmeans
@@ -48,6 +50,7 @@ __all__ = [
     "IncompatibleVersionError",
     "Index",
     "IndexLockedError",
+    "NoTwinError",
     "NotBuiltError",
     "OPQIndex",
     "RangeResult",
@@ -59,6 +62,8 @@ __all__ = [
     "default_ladder",
     "diagnose",
     "evaluate",
+    "from_faiss",
     "load",
+    "to_faiss",
     "train_kmeans",
 ]

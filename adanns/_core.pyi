@@ -39,7 +39,6 @@ class IndexView:
         lists: tuple[NDArray[np.int64], _Code, NDArray[np.int32], NDArray[np.float32] | None] | None,
         table_code: _TableCode | None = None,
         zero_rows: NDArray[np.int64] | None = None,
-        threads: int = 1,
     ) -> None: ...
 
 class Snapshot:

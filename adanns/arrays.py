@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -39,6 +40,32 @@ def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
     copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def mapping_of(array: NDArray[Any]) -> mmap.mmap | None:
+    """The memory map that an array is a view of."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def advise(array: NDArray[Any], advice: str) -> None:
+    """Tell the system how the pages of an array that is mapped are used; nothing where it is not, or knows no advice.
+
+    advice: such as "MADV_RANDOM". A first page that is shared with what lies before is taken along.
+    """
+    mapping = mapping_of(array)
+    if mapping is None or not array.size or not hasattr(mmap, advice):
+        return
+    begin = array.ctypes.data - np.frombuffer(mapping, np.uint8, 1).ctypes.data
+    page = begin - begin % mmap.PAGESIZE
+    mapping.madvise(getattr(mmap, advice), page, begin + array.nbytes - page)
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Give back the pages of an array that is mapped from a file and shared with it: its content stays there."""
+    advise(array, "MADV_DONTNEED")
 
 
 def checked_vectors(vectors: Any, name: str, dims: int | None = None) -> Vectors:
@@ -85,20 +112,36 @@ def checked_queries(queries: Any, dims: int, name: str = "queries") -> NDArray[n
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def row_chunks(vectors: Any, dims: int | None = None) -> tuple[Iterator[tuple[Vectors, Any]], int | None]:
+def row_chunks(
+    vectors: Any, dims: int | None = None, chunk_rows: int = CHUNK_ROWS
+) -> tuple[Iterator[tuple[Vectors, Any]], int | None]:
     """Checked chunks of (vectors, ids or None), and how many rows there are where that is known.
 
-    `vectors` is anything numpy reads as a matrix (memory maps are read chunk by chunk), or an iterable of chunks, each
-    a matrix or a pair (matrix, ids). dims: what all must have, where that is known.
+    `vectors` is anything numpy reads as a matrix (memory maps are read `chunk_rows` at a time, and let go), or an
+    iterable of chunks, each a matrix or a pair (matrix, ids). dims: what all must have, where that is known.
     """
-    if hasattr(vectors, "__array__") or (isinstance(vectors, Sequence) and not isinstance(vectors, tuple)):
+    if is_matrix(vectors):
         whole = np.asarray(vectors)
         check_matrix(whole, "vectors", dims)
-        starts = range(0, len(whole), CHUNK_ROWS)
-        return ((checked_vectors(whole[start : start + CHUNK_ROWS], "vectors"), None) for start in starts), len(whole)
+        # A private map's pages hold what was written to them, and nothing else does.
+        shared = isinstance(vectors, np.memmap) and vectors.mode in ("r", "r+")
+        return _parts_of(whole, chunk_rows, shared), len(whole)
     if not isinstance(vectors, Iterable):
         raise TypeError(f"vectors are a {type(vectors).__name__}; expected a matrix or an iterable of chunks")
     return _checked_chunks(vectors, dims), None
+
+
+def is_matrix(vectors: Any) -> bool:
+    """Whether vectors are one matrix, not chunks of one."""
+    return hasattr(vectors, "__array__") or (isinstance(vectors, Sequence) and not isinstance(vectors, tuple))
+
+
+def _parts_of(whole: NDArray[Any], chunk_rows: int, shared: bool) -> Iterator[tuple[Vectors, Any]]:
+    for start in range(0, len(whole), chunk_rows):
+        part = whole[start : start + chunk_rows]
+        yield checked_vectors(part, "vectors"), None
+        if shared:
+            let_go(part)
 
 
 def _checked_chunks(chunks: Iterable[Any], dims: int | None) -> Iterator[tuple[Vectors, Any]]:

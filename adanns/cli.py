@@ -15,6 +15,7 @@ from adanns.datasets import read_vectors
 from adanns.indexes import INDEX_CLASSES, Index, load
 
 KINDS = {index_class.kind: index_class for index_class in INDEX_CLASSES}
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 FAILED = 1  # exit code; misuse is argparse's 2
 
 
@@ -37,13 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build(options: argparse.Namespace) -> dict[str, Any]:
     vectors, ids = read_vectors(options.vectors)
     index = KINDS[options.kind](**dict(options.set))
-    index.build(vectors, ids, threads=options.threads)
+    budget = {"memory_budget": options.memory_budget, "scratch": options.scratch}
+    index.build(vectors, ids, threads=options.threads, **budget)
     index.save(options.folder)
     return _described(index) | {"folder": str(options.folder)}
 
 
 def _search(options: argparse.Namespace) -> dict[str, Any]:
-    index: Any = load(options.folder, mmap=options.mmap)
+    index: Any = load(options.folder, mmap=options.mmap, memory_dims=options.memory_dims)
     queries, query_ids = read_vectors(options.queries)
     result = index.search(queries, options.k, threads=options.threads, **dict(options.set))
     found: dict[str, Any] = {"distances": result.distances, "ids": result.ids}
@@ -56,7 +58,8 @@ def _search(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _info(options: argparse.Namespace) -> dict[str, Any]:
-    return _described(load(options.folder, mmap=True))
+    files = [path for path in options.folder.iterdir() if path.is_file()] if options.folder.is_dir() else []
+    return _described(load(options.folder, mmap=True)) | {"bytes_on_disk": sum(path.stat().st_size for path in files)}
 
 
 def _verify(options: argparse.Namespace) -> dict[str, Any]:
@@ -96,6 +99,18 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def _size(text: str) -> int:
+    """Bytes, or so many K, M, G or T (1000, 1000^2, ...) of them."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in UNITS and text[-1:] else (text, "")
+    try:
+        size = int(float(number) * UNITS[unit])
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 800M or 4G")
+    return size
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="adanns", description="Nearest neighbours of Matryoshka embeddings.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -110,12 +125,19 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("vectors", type=Path)
     build.add_argument("folder", type=Path)
     build.add_argument("--kind", choices=KINDS, default="ivf")
+    build.add_argument(
+        "--memory-budget", type=_size, metavar="SIZE", help="such as 4G: what does not fit is made in files"
+    )
+    build.add_argument("--scratch", type=Path, help="folder for those files (default: the system's temporary one)")
     search = command("search", _search, "the nearest rows to the vectors of a file")
     search.add_argument("folder", type=Path)
     search.add_argument("queries", type=Path)
     search.add_argument("--k", type=int, default=10)
     search.add_argument("--output", type=Path, help=".npz file for distances and ids (default: print them)")
     search.add_argument("--mmap", action="store_true", help="leave the index on disk until it is read")
+    search.add_argument(
+        "--memory-dims", type=int, help="with --mmap: read planes of fewer dims to memory, and all that is no plane"
+    )
     for one in (build, search):
         one.add_argument("--threads", type=int, help="default: all that this process may use")
         one.add_argument(

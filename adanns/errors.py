@@ -25,3 +25,7 @@ class IncompatibleVersionError(ValueError):
 
 class IndexLockedError(RuntimeError):
     """Another process is saving to the same folder."""
+
+
+class NoTwinError(ValueError):
+    """An index of one library that the other has no equal of."""

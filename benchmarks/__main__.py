@@ -47,6 +47,8 @@ CODE_METHODS = {
     "opq-build": "seconds and distortion of learning a code, ours and FAISS's",
 }
 
+KINDS = {kind: f"the index class of kind {kind}" for kind in ("exact", "funnel", "ivf", "opq", "ivfopq", "compact")}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, prepare the environment, run the benchmark."""
@@ -136,6 +138,25 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=_at_least_one, default=machine.available_cores(), help="compilers at once"
     )
     cuda_report.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+    storage = benchmarks.add_parser(
+        "storage", help="saving, opening and searching from disk, beside copying and memory"
+    )
+    storage.add_argument("--rows", type=_at_least_one, default=1_000_000)
+    storage.add_argument("--dims", type=_at_least_one, default=512)
+    storage.add_argument("--kinds", type=_kind_list, default=list(KINDS), help="comma-separated (default: all)")
+    storage.add_argument("--rounds", type=_at_least_one, default=5, help="medians are reported (default: 5)")
+    storage.add_argument(
+        "--folder", type=Path, help="where to save, on a disk (default: the system's temporary folder)"
+    )
+    storage.add_argument("--threads", type=_at_least_one, default=machine.available_cores())
+    storage.add_argument("--seed", type=int, default=0)
+    storage.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+    crash = benchmarks.add_parser("crash", help="kill saves at random moments: is the index whole after each?")
+    crash.add_argument("--kills", type=_at_least_one, default=10_000)
+    crash.add_argument("--folder", type=Path, help="where to save, on a disk (default: the system's temporary folder)")
+    crash.add_argument("--seed", type=int, default=0)
+    crash.add_argument("--output", type=Path, help="folder for the results (default: benchmarks/results/CPU/RUN)")
+    crash.set_defaults(threads=1)
     kernels = benchmarks.add_parser("cuda-kernels", help="each CUDA kernel beside what the GPU could do; needs one")
     kernels.add_argument("--rounds", type=_at_least_one, default=9, help="medians are reported (default: 9)")
     kernels.add_argument("--seed", type=int, default=0)
@@ -194,6 +215,10 @@ def _method_list(text: str) -> list[str]:
 
 def _code_method_list(text: str) -> list[str]:
     return _names_of(CODE_METHODS, text)
+
+
+def _kind_list(text: str) -> list[str]:
+    return _names_of(KINDS, text)
 
 
 def _names_of(known: Mapping[str, str], text: str) -> list[str]:

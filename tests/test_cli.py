@@ -50,6 +50,22 @@ def test_built_and_searched_on_files_is_built_and_searched_in_python(
         assert (saved["ids"] == expected.search(QUERIES, 10).ids).all()
 
 
+def test_what_is_larger_than_memory_is_built_and_searched_in_part(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "scratch").mkdir()
+    budget = ["--memory-budget", "0.1M", "--scratch", files / "scratch"]
+    run(capsys, "build", files / "rows.npy", files / "index", "--kind", "exact", *budget)
+    in_memory = run(capsys, "build", files / "rows.npy", files / "other", "--kind", "exact")
+    assert segment_of(files / "index").read_bytes() == segment_of(files / "other").read_bytes()
+    assert in_memory["rows"] == 300
+    part = run(capsys, "search", files / "index", files / "queries.npy", "--mmap", "--memory-dims", 25)
+    assert part == run(capsys, "search", files / "index", files / "queries.npy")
+    command = ["build", str(files / "rows.npy"), str(files / "index"), "--kind", "exact", "--memory-budget", "1K"]
+    assert main(command) == 1
+    assert "memory_budget=1000 bytes is too small" in capsys.readouterr().err
+
+
 def test_parquet_brings_its_ids(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -66,6 +82,7 @@ def test_info_and_verify_say_what_there_is(files: Path, capsys: pytest.CaptureFi
     info = run(capsys, "info", files / "index")
     assert info["kind"] == "compact"
     assert info["arrays"]["ids"] == "int64 300"
+    assert info["bytes_on_disk"] > segment_of(files / "index").stat().st_size
     assert run(capsys, "verify", files / "index")["verified"] is True
     assert main(["info", str(files / "index")]) == 0
     assert "rows: 300\n" in capsys.readouterr().out
@@ -107,7 +124,17 @@ def test_what_is_wrong_is_one_line_and_exit_code_1(
     assert not (files / "index").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["destroy"], ["build"], ["build", "a", "b", "--kind", "tree"], ["info"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["destroy"],
+        ["build"],
+        ["build", "a", "b", "--kind", "tree"],
+        ["info"],
+        ["build", "a", "b", "--memory-budget", "much"],
+    ],
+)
 def test_misuse_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)

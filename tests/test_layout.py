@@ -28,6 +28,7 @@ LAYERS = {
     "cli": 4,
     "diagnosis": 4,
     "distributed": 4,
+    "interop": 4,
     "serving": 4,
     "tuning": 4,
     "__init__": 5,
@@ -40,6 +41,7 @@ THIRD_PARTY = {
     "datasets": {"pyarrow", "safetensors", "tokenizers", "wordllama"},
     "diagnosis": {"matplotlib"},
     "distributed": {"ray"},
+    "interop": {"faiss"},
     "mrl": {"torch"},
     "serving": {"fastapi", "starlette", "uvicorn"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -234,10 +235,18 @@ def test_zero_rows_have_distance_1_whatever_they_decode_to(bits: int) -> None:
         twins.assert_nearest(case.search(queries_of(), 20, dims, [(dims, 300)], view=view), twin, case.ids, 1e-4)
 
 
-def test_views_are_the_same_with_any_threads() -> None:
+def test_row_terms_are_the_same_whichever_search_makes_them() -> None:
+    """They are made where a search first needs them: by one thread, by three, by four searches at once."""
     case = Case("cosine", rows=9000, lists=7, residual=True, planes=False)
-    one, three = (case.search(queries_of(), 10, view=case.make_view(threads=threads)) for threads in (1, 3))
-    assert np.array_equal(one.distances, three.distances)
+    expected = case.search(queries_of(), 10)
+    threads = case.search(queries_of(), 10, view=case.make_view(), threads=3)
+    one_by_one = [case.search(query[np.newaxis], 10, view=case.make_view()) for query in queries_of()]
+    shared = case.make_view()
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(lambda _: case.search(queries_of(), 10, view=shared), range(4)))
+    assert np.array_equal(np.concatenate([one.distances for one in one_by_one]), expected.distances)
+    for found in (threads, *at_once):
+        assert np.array_equal(found.distances, expected.distances)
 
 
 def test_planes_need_terms_and_codes_alone_need_none() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns import cuda
-from adanns.arrays import checked_id_set, checked_radius, checked_threads
+from adanns.arrays import Arrays, checked_id_set, checked_radius, checked_threads
 from adanns.cuda.device_copy import DeviceCopy
 from adanns.errors import DuplicateIdError, NotBuiltError, UnknownIdError
 from adanns.indexes import changes
@@ -31,6 +31,7 @@ from adanns.planes import PlaneBuilder
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import RangeResult
 from adanns.storage.folder import Stored, write_index
+from adanns.workspace import Workspace
 
 P = TypeVar("P", bound=IndexParameters)
 I = TypeVar("I", bound="Index[Any]")  # noqa: E741
@@ -100,6 +101,8 @@ class Index(ABC, Generic[P]):
         *,
         threads: int | None = None,
         progress: bool | ProgressCallback | None = None,
+        memory_budget: int | None = None,
+        scratch: str | Path | None = None,
     ) -> I:
         """Index `vectors`, replacing what was there; returns the index.
 
@@ -107,8 +110,12 @@ class Index(ABC, Generic[P]):
             pair (matrix, ids). float64 is converted. Nothing changes where an error is raised.
         ids: unique non-negative integers, one per row; default 0 ... rows - 1.
         threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).
+        memory_budget: bytes that the build may take. Where the index does not fit in them it is made in files, of which
+            the arrays are then maps, bit for bit the same; np.memmap and iterators are read in chunks that fit.
+        scratch: folder for those files, which have no names and leave nothing behind. Default: the system's temporary
+            one - on some systems that is memory, so name one on a disk with room for twice the index.
         """
-        return self._build(vectors, ids, threads, progress, self._organise)
+        return self._build(vectors, ids, threads, progress, self._organise, Workspace(memory_budget, scratch))
 
     def _build(
         self: I,
@@ -117,11 +124,19 @@ class Index(ABC, Generic[P]):
         threads: int | None,
         progress: bool | ProgressCallback | None,
         organise: Callable[[PlaneBuilder, Progress, int], None],
+        workspace: Workspace,
     ) -> I:
         parameters = self._asked
         with self._changing, Progress(progress) as shown:
             workers = checked_threads(threads)
-            builder = PlaneBuilder(parameters.metric, parameters.ladder, self._plan, workers)
+            builder = PlaneBuilder(
+                parameters.metric,
+                parameters.ladder,
+                self._plan,
+                workers,
+                workspace=workspace,
+                working_bytes=self._working_bytes,
+            )
             builder.pack(vectors, ids, shown)
             organise(builder, shown, workers)
             if parameters.precision is None:
@@ -129,7 +144,7 @@ class Index(ABC, Generic[P]):
             else:
                 builder.add_terms()
             resolved = dataclasses.replace(parameters, ladder=builder.ladder)
-            built = bundle(resolved, builder.arrays, workers)
+            built = bundle(resolved, builder.arrays)
             self._snapshot = Snapshot((Segment(built),), Origin.of(built))
             self._parameters = resolved
         return self
@@ -188,15 +203,15 @@ class Index(ABC, Generic[P]):
                     f"id {one} is in the index already, and so are {held.sum() - 1} more; see upsert"
                 )
             new = changes.encoded(first, self._parameters, builder, points, shown, workers)
-            self._snapshot = self._with_small_ones_merged(without.with_added(new), workers)
+            self._snapshot = self._with_small_ones_merged(without.with_added(new))
         return self
 
-    def _with_small_ones_merged(self, snapshot: Snapshot, threads: int) -> Snapshot:
+    def _with_small_ones_merged(self, snapshot: Snapshot) -> Snapshot:
         count = changes.small_tail(snapshot)
         if count < 2:
             return snapshot
         kept, tail = snapshot.segments[:-count], snapshot.segments[-count:]
-        one = changes.merged(tail, snapshot.first, self._parameters, threads)
+        one = changes.merged(tail, snapshot.first, self._parameters)
         return Snapshot((*kept, Segment(one)), snapshot.origin)
 
     def remove(self, ids: Any, *, missing: Literal["raise", "ignore"] = "raise") -> int:
@@ -223,11 +238,13 @@ class Index(ABC, Generic[P]):
         """Make the index one segment without its removed rows; returns it. Nothing is learnt again, so results stay.
 
         Needs memory for a second copy of the rows that stay. Searches may go on meanwhile.
+        threads: as everywhere, but copying takes one.
         """
+        checked_threads(threads)
         with self._changing:
-            snapshot, workers = self._snapshot_to_change(), checked_threads(threads)
+            snapshot = self._snapshot_to_change()
             if not snapshot.whole:
-                one = changes.merged(snapshot.segments, snapshot.first, self._parameters, workers)
+                one = changes.merged(snapshot.segments, snapshot.first, self._parameters)
                 self._snapshot = Snapshot((Segment(one),), snapshot.origin)
         return self
 
@@ -294,16 +311,28 @@ class Index(ABC, Generic[P]):
         self._files = (place, files)
 
     @classmethod
-    def restore(cls: type[I], stored: Stored, folder: Path) -> I:
-        """The index that `save` wrote to a folder."""
+    def restore(cls: type[I], stored: Stored, folder: Path, memory_dims: int | None = None) -> I:
+        """The index that `save` wrote to a folder. memory_dims: see adanns.load."""
+        parameters = cls.parameters_type.from_json(stored.parameters)
+        index = cls._of_snapshot(parameters, restored(stored, parameters, memory_dims))
+        index._keep_files(folder, [part.file for part in stored.parts])
+        return index
+
+    @classmethod
+    def of_arrays(cls: type[I], parameters: P, arrays: Arrays) -> I:
+        """The index that these arrays are. Raises ValueError, KeyError or TypeError where they do not fit."""
+        built = bundle(parameters, arrays)
+        return cls._of_snapshot(parameters, Snapshot((Segment(built),), Origin.of(built)))
+
+    @classmethod
+    def _of_snapshot(cls: type[I], parameters: P, snapshot: Snapshot) -> I:
         index = cls.__new__(cls)
-        index._asked = index._parameters = cls.parameters_type.from_json(stored.parameters)
+        index._asked = index._parameters = parameters
         index._set_up()
-        index._snapshot = snapshot = restored(stored, index._parameters)
-        if index._parameters.codes_suffice and not snapshot.first.table_rungs:
+        index._snapshot = snapshot
+        if parameters.codes_suffice and not snapshot.first.table_rungs:
             raise ValueError("it holds no codes")
         index._check_dims(snapshot.first.ladder)
-        index._keep_files(folder, [part.file for part in stored.parts])
         return index
 
     def _plan(self, ladder: tuple[int, ...]) -> tuple[Band, ...]:
@@ -315,6 +344,10 @@ class Index(ABC, Generic[P]):
     def _read_dims(self, ladder: Sequence[int]) -> int:
         """Prefix that a build reads."""
         return ladder[-1]
+
+    def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
+        """Memory that it takes to organise so many rows, wherever the planes are."""
+        return 0
 
     @abstractmethod
     def _check_dims(self, ladder: Sequence[int]) -> None:

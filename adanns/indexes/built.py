@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adanns import _core
 from adanns.arrays import Arrays
 from adanns.indexes.table_codes import table_code_tuple
-from adanns.ladder import plan_planes
+from adanns.ladder import Band, plan_planes
 from adanns.parameters import IndexParameters
 from adanns.planes import plane_tuples
 
@@ -82,12 +82,16 @@ class Built:
         return np.where(self._sorted_ids[places] == ids, rows, -1)
 
 
-def bundle(parameters: IndexParameters, arrays: Arrays, threads: int) -> Built:
-    """The views of an index's arrays, made once."""
-    ladder = parameters.ladder
-    if ladder is None:
+def bands_of(parameters: IndexParameters) -> tuple[Band, ...]:
+    """The planes of a built index with these parameters."""
+    if parameters.ladder is None:
         raise ValueError("the parameters of a built index name its ladder")
-    bands = plan_planes(ladder, parameters.precision) if parameters.precision is not None else ()
+    return plan_planes(parameters.ladder, parameters.precision) if parameters.precision is not None else ()
+
+
+def bundle(parameters: IndexParameters, arrays: Arrays) -> Built:
+    """The views of an index's arrays, made once."""
+    bands, ladder = bands_of(parameters), parameters.ladder or ()
     for number, band in enumerate(bands):
         if arrays[f"plane_{number}"].dtype != band.type:
             raise ValueError(f"plane_{number} is of {arrays[f'plane_{number}'].dtype}, not {band.type}")
@@ -117,7 +121,6 @@ def bundle(parameters: IndexParameters, arrays: Arrays, threads: int) -> Built:
         lists=lists,
         table_code=table_code,
         zero_rows=arrays.get("zero_rows"),
-        threads=threads,
     )
     count = len(arrays["list_offsets"]) - 1 if lists is not None else 0
     return Built(arrays, ladder, code[0] if code is not None else 0, table_rungs, count, centroid_dims, view)

@@ -56,7 +56,7 @@ def encoded(
         builder.drop_planes()
     else:
         builder.add_terms()
-    return bundle(parameters, shared_arrays(first) | builder.arrays, threads)
+    return bundle(parameters, shared_arrays(first) | builder.arrays)
 
 
 def shared_arrays(first: Built) -> Arrays:
@@ -101,7 +101,7 @@ def small_tail(snapshot: Snapshot) -> int:
     return count
 
 
-def merged(segments: Sequence[Segment], first: Built, parameters: IndexParameters, threads: int) -> Built:
+def merged(segments: Sequence[Segment], first: Built, parameters: IndexParameters) -> Built:
     """The live rows of some segments in one: list by list, segment after segment in each."""
     sources = [Source(segment) for segment in segments]
     counts = np.sum([source.counts for source in sources], axis=0)
@@ -122,7 +122,7 @@ def merged(segments: Sequence[Segment], first: Built, parameters: IndexParameter
     zero = np.concatenate([source.zero_rows() for source in sources])
     if len(zero):
         arrays["zero_rows"] = np.sort(zero)
-    return bundle(parameters, arrays, threads)
+    return bundle(parameters, arrays)
 
 
 class Source:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adanns.indexes.built import Built
-from adanns.indexes.lists import ListsIndex, P
-from adanns.indexes.table_codes import TableCode, add_table_code, check_training_rows
+from adanns.indexes.lists import ListsIndex, P, default_lists
+from adanns.indexes.table_codes import TableCode, add_table_code, check_training_rows, code_working_bytes
 from adanns.planes import PlaneBuilder
 from adanns.progress import Progress
 
@@ -36,6 +36,11 @@ class CodedListsIndex(ListsIndex[P]):
     def _read_dims(self, ladder: Sequence[int]) -> int:
         scan_dims, cluster_dims = self._code(ladder).dims, self._parameters.cluster_dims
         return max(scan_dims, cluster_dims) if cluster_dims in ladder else scan_dims
+
+    def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
+        code = self._code(ladder)
+        means = 12 * code.dims * (self._parameters.lists or default_lists(rows))
+        return max(super()._working_bytes(rows, ladder), code_working_bytes(rows, code) + means)  # one after the other
 
     def _check_rows(self, rows: int, ladder: Sequence[int]) -> None:
         check_training_rows(rows, self._code(ladder))

@@ -6,24 +6,26 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adanns import _core
-from adanns.arrays import CHUNK_ROWS, checked_count, checked_queries, checked_radius, checked_vectors
+from adanns.arrays import CHUNK_ROWS, Arrays, checked_count, checked_queries, checked_radius, checked_vectors
 from adanns.indexes.base import Index
 from adanns.indexes.built import Built
 from adanns.indexes.searching import default_cascade, range_search_snapshot, search_snapshot
 from adanns.indexes.snapshot import Snapshot
-from adanns.ladder import checked_rung
+from adanns.ladder import Metric, checked_rung
 from adanns.parameters import ListParameters
 from adanns.planes import PADDED, PlaneBuilder, PlaneTuple, encoded_blocks, padded
 from adanns.progress import Progress, ProgressCallback
 from adanns.results import RangeResult, SearchResult
-from adanns.training.kmeans import Clusters, as_points, fill_empty_clusters, lloyd, sample_rows
+from adanns.training.kmeans import SEEDING_POINTS, Clusters, as_points, fill_empty_clusters, lloyd, sample_rows
 from adanns.training.order import locality_order
+from adanns.workspace import Workspace
 
 LISTS_PER_ROOT = 4  # lists = 4 sqrt(rows): routing and scanning a list then cost about the same
 P = TypeVar("P", bound=ListParameters)
@@ -46,6 +48,8 @@ class ListsIndex(Index[P]):
         clusters: Clusters | None = None,
         threads: int | None = None,
         progress: bool | ProgressCallback | None = None,
+        memory_budget: int | None = None,
+        scratch: str | Path | None = None,
     ) -> I:
         """Index `vectors` (see Index.build).
 
@@ -54,7 +58,8 @@ class ListsIndex(Index[P]):
         """
         if clusters is not None and not isinstance(clusters, Clusters):
             raise TypeError(f"clusters is a {type(clusters).__name__}; expected adanns.Clusters")
-        return self._build(vectors, ids, threads, progress, partial(self._organise, foreign=clusters))
+        organise = partial(self._organise, foreign=clusters)
+        return self._build(vectors, ids, threads, progress, organise, Workspace(memory_budget, scratch))
 
     def search(
         self,
@@ -97,6 +102,14 @@ class ListsIndex(Index[P]):
             routing_queries=routing,
             filter=filter,
         )
+
+    def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
+        """The sample that is clustered, the rows drawn from it to start with, and a chunk of rows to assign."""
+        parameters = self._parameters
+        lists = parameters.lists or default_lists(rows)
+        sample = min(rows, lists * parameters.points_per_list)
+        seeding = min(sample, lists * SEEDING_POINTS)
+        return 4 * parameters.cluster_dims * (sample + seeding + 4 * lists + 2 * min(rows, CHUNK_ROWS))
 
     def range_search(
         self,
@@ -258,21 +271,24 @@ class ListsIndex(Index[P]):
         return Clusters(centroids, assignments, objective)
 
     def _add_centroids(self, builder: PlaneBuilder, centroids: NDArray[np.float32], threads: int) -> None:
-        """The centroids as one list of int8 codes, and their norms at every rung that can route."""
-        count, dims = centroids.shape
-        plane = np.zeros((count, padded(dims)), np.float32)
-        plane[:, :dims] = centroids
-        planes: list[PlaneTuple] = [(0, dims, plane, None, None)]
-        metric = self._parameters.metric
-        whole = np.array([0, count], np.int64)
-        code = encoded_blocks(planes, dims, metric == "cosine", whole, threads)
-        builder.arrays |= {f"centroid_{part}": array for part, array in code.items()}
-        rungs = [rung for rung in builder.ladder if rung < dims] if dims in builder.ladder else []
-        builder.arrays["centroid_ladder"] = np.array([*rungs, dims], np.int32)
-        if metric != "ip":
-            terms = np.zeros((len(rungs) + 1, padded(count) + PADDED), np.float32)
-            _core.row_terms(planes, count, metric, builder.arrays["centroid_ladder"], terms, threads)
-            builder.arrays["centroid_terms"] = terms
+        builder.arrays |= centroid_arrays(centroids, builder.ladder, self._parameters.metric, threads)
+
+
+def centroid_arrays(centroids: NDArray[np.float32], ladder: Sequence[int], metric: Metric, threads: int) -> Arrays:
+    """What routes to lists: the centroids as one list of int8 codes, and their norms at every rung that can route."""
+    count, dims = centroids.shape
+    plane = np.zeros((count, padded(dims)), np.float32)
+    plane[:, :dims] = centroids
+    planes: list[PlaneTuple] = [(0, dims, plane, None, None)]
+    code = encoded_blocks(planes, dims, metric == "cosine", np.array([0, count], np.int64), threads)
+    arrays: Arrays = {f"centroid_{part}": array for part, array in code.items()}
+    rungs = [rung for rung in ladder if rung < dims] if dims in ladder else []
+    arrays["centroid_ladder"] = np.array([*rungs, dims], np.int32)
+    if metric != "ip":
+        terms = np.zeros((len(rungs) + 1, padded(count) + PADDED), np.float32)
+        _core.row_terms(planes, count, metric, arrays["centroid_ladder"], terms, threads)
+        arrays["centroid_terms"] = terms
+    return arrays
 
 
 def default_lists(rows: int) -> int:

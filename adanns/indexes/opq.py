@@ -10,7 +10,7 @@ import numpy as np
 from adanns.arrays import checked_count
 from adanns.indexes.base import Index
 from adanns.indexes.searching import default_cascade, search_snapshot
-from adanns.indexes.table_codes import TableCode, add_table_code, check_training_rows
+from adanns.indexes.table_codes import TableCode, add_table_code, check_training_rows, code_working_bytes
 from adanns.ladder import Metric, Precision, checked_ladder, checked_rung
 from adanns.parameters import OPQParameters
 from adanns.planes import PlaneBuilder
@@ -94,6 +94,9 @@ class OPQIndex(Index[OPQParameters]):
 
     def _read_dims(self, ladder: Sequence[int]) -> int:
         return self._parameters.scan_dims
+
+    def _working_bytes(self, rows: int, ladder: tuple[int, ...]) -> int:
+        return code_working_bytes(rows, self._code(ladder))
 
     def _organise(self, builder: PlaneBuilder, progress: Progress, threads: int) -> None:
         code = self._code(builder.ladder)

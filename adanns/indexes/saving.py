@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import Arrays, checked_threads
-from adanns.indexes.built import Built, bundle
+from adanns.arrays import Arrays
+from adanns.indexes.built import Built, bands_of, bundle
 from adanns.indexes.changes import is_per_row, own_arrays, shared_arrays
 from adanns.indexes.filters import packed
 from adanns.indexes.snapshot import Origin, Segment, Snapshot, unpacked
 from adanns.parameters import IndexParameters
 from adanns.storage.folder import Part, Stored
 from adanns.storage.manifest import Learnt
+from adanns.storage.placement import placed
 
 
 def stored_of(kind: str, parameters: IndexParameters, snapshot: Snapshot, known: Mapping[Built, str] | None) -> Stored:
@@ -31,14 +32,17 @@ def stored_of(kind: str, parameters: IndexParameters, snapshot: Snapshot, known:
     return Stored(kind, parameters.to_json(), tuple(parts), learnt)
 
 
-def restored(stored: Stored, parameters: IndexParameters) -> Snapshot:
-    """The snapshot that was saved. Raises ValueError or KeyError where the parts are not of one index."""
-    threads = checked_threads(None)
-    first = bundle(parameters, stored.parts[0].arrays, threads)
+def restored(stored: Stored, parameters: IndexParameters, memory_dims: int | None = None) -> Snapshot:
+    """The snapshot that was saved. Raises ValueError or KeyError where the parts are not of one index.
+
+    memory_dims: see adanns.load.
+    """
+    bands = bands_of(parameters)
+    parts = [part.arrays if memory_dims is None else placed(part.arrays, bands, memory_dims) for part in stored.parts]
+    first = bundle(parameters, parts[0])
     segments = [_segment(first, stored.parts[0].removed)]
-    for part in stored.parts[1:]:
-        arrays = _with_shared(first, part.arrays)
-        segments.append(_segment(bundle(parameters, arrays, threads), part.removed))
+    for part, own in zip(stored.parts[1:], parts[1:], strict=True):
+        segments.append(_segment(bundle(parameters, _with_shared(first, own)), part.removed))
     learnt = stored.learnt
     origin = Origin.of(first) if learnt is None else Origin(learnt.rows, learnt.imbalance, learnt.added)
     return Snapshot(segments, origin)

@@ -18,6 +18,9 @@ from adanns.training.codebooks import Codebooks
 from adanns.training.kmeans import sample_rows
 from adanns.training.opq import Block, ProductQuantiser, rotated, scale_of, train_opq
 
+COPIES_TO_LEARN = 4  # of the training points: themselves, rotated, decoded, and one in passing
+COPIES_TO_CODE = 3  # of a chunk of rows: themselves, scaled, rotated
+
 TableCodeTuple: TypeAlias = tuple[
     int,
     int,
@@ -33,7 +36,7 @@ TableCodeTuple: TypeAlias = tuple[
 def table_code_tuple(arrays: Arrays) -> TableCodeTuple:
     """The learnt code of an index as the engine takes it."""
     rungs, ends, codebooks = arrays["table_rungs"], arrays["table_segment_ends"], arrays["table_codebooks"]
-    if not (rungs.ndim == 2 and rungs.size and ends.size and ends[-1] > 0):
+    if not (rungs.ndim == 2 and rungs.size and ends.ndim == 1 and ends.size and ends[-1] > 0):
         raise ValueError("a learnt code has segments and rungs")
     bits = (len(codebooks) // int(ends[-1])).bit_length() - 1  # a codebook has 2**bits entries
     return (
@@ -91,6 +94,12 @@ def check_training_rows(rows: int, code: TableCode) -> None:
         what = f"the {rows} rows" if rows <= code.training_rows else f"training_rows={code.training_rows}"
         advice = "; bits=4 needs 16" if code.bits == 8 else ""
         raise ValueError(f"{what} are fewer than the {entries} entries of a codebook of {code.bits} bits{advice}")
+
+
+def code_working_bytes(rows: int, code: TableCode) -> int:
+    """Memory that it takes to learn a code and to write it for so many rows."""
+    training, chunk = min(rows, code.training_rows), min(rows, CHUNK_ROWS)
+    return 4 * code.dims * (COPIES_TO_LEARN * training + COPIES_TO_CODE * chunk) + rows * (8 + 2 * code.segments)
 
 
 def add_table_code(

@@ -23,7 +23,7 @@ from adanns.errors import CorruptIndexError, IndexLockedError
 from adanns.storage import version_1
 from adanns.storage.header import FORMAT
 from adanns.storage.manifest import MANIFEST, REMOVED, SEGMENTS, Entry, Learnt, Manifest, read_manifest
-from adanns.storage.segment import read_segment, write_segment
+from adanns.storage.segment import file_name, read_segment, write_segment
 
 LOCK = "lock"
 UNFINISHED_MANIFEST, UNFINISHED_SEGMENT = ".manifest.unfinished", ".segment.unfinished"
@@ -63,6 +63,7 @@ def write_index(folder: Path, stored: Stored) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         _sync(folder.parent)
     with _locked(folder):
+        (folder / UNFINISHED_SEGMENT).unlink(missing_ok=True)  # of a crash
         metadata = {"format": FORMAT, "kind": stored.kind, "parameters": stored.parameters}
         entries = []
         for part in stored.parts:
@@ -130,9 +131,8 @@ def _read_part(folder: Path, manifest: Manifest, entry: Entry, *, mmap: bool, ve
 def _write_file(folder: Path, what: str, arrays: Arrays, metadata: dict[str, str]) -> str:
     """Write a file that is named after what is in it; returns the name."""
     unfinished = folder / UNFINISHED_SEGMENT
-    unfinished.unlink(missing_ok=True)  # of a crash
     with _removed_on_error(unfinished):
-        name = f"{what}-{write_segment(unfinished, arrays, metadata)}.safetensors"
+        name = file_name(what, write_segment(unfinished, arrays, metadata))
         unfinished.rename(folder / name)
     return name
 

@@ -10,22 +10,25 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import Arrays, aligned_copy
+from adanns.arrays import Arrays, aligned_copy, let_go
 from adanns.errors import CorruptIndexError
+from adanns.storage.header import LONGEST_HEADER
 
 ALIGNMENT = 64
-LONGEST_HEADER = 100_000_000  # the format's limit: what claims more is no segment
 CHUNK_BYTES = 1 << 22  # summed while it is still in the cache, then written
 PADDING = "padding."
+FILE_NAME = re.compile(r"(segment|removed)-[0-9a-f]{16}\.safetensors")
 NAME_OF = {
     "|b1": "BOOL",
     "|u1": "U8",
@@ -47,31 +50,35 @@ def write_segment(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> st
     """Write a file that was not there and see it onto the disk; returns a digest of all that is in it."""
     sums = dict.fromkeys(arrays, 0)
     header = _header(arrays, metadata, sums)
-    with path.open("xb") as file:
+    with path.open("xb") as file, ThreadPoolExecutor(1) as summing:
         file.write(bytes(len(header)))
         for name, array in arrays.items():
-            sums[name] = _write_array(file, np.ascontiguousarray(array))
+            sums[name] = _write_array(file, np.ascontiguousarray(array), summing)
             file.write(bytes(-array.nbytes % ALIGNMENT))
         header = _header(arrays, metadata, sums)  # as long as the first: sums have a fixed width
         file.seek(0)
         file.write(header)
         file.flush()
         os.fsync(file.fileno())
-    return hashlib.sha256(header).hexdigest()[:16]
+    return _digest(header)
 
 
 def read_segment(path: Path, *, mmap: bool, verify: bool) -> tuple[dict[str, str], Arrays]:
     """(metadata, arrays) of a file; with `mmap` the arrays stay on disk until they are read.
 
-    Raises CorruptIndexError where the file is not as its header says; with `verify` also where a checksum differs.
+    Raises CorruptIndexError where the file is not as its header says; with `verify` also where a checksum differs, or
+    the header from what it was when the file was named.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise CorruptIndexError(f"{path} is missing")
     try:
         raw = np.memmap(path, np.uint8, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
-    except FileNotFoundError as error:
-        raise CorruptIndexError(f"{path} is missing") from error
     except OSError as error:
         raise CorruptIndexError(f"{path} cannot be read: {error}") from error
     metadata, described, first = _parsed(path, raw)
+    named = FILE_NAME.fullmatch(path.name) if verify else None
+    if named is not None and path.name != file_name(named[1], _digest(raw[:first].tobytes())):
+        raise CorruptIndexError(f"{path}: the header is not the one that the file is named after")
     sums = _sums_of(path, metadata)
     arrays: Arrays = {}
     for name, (dtype, shape, begin, end) in described.items():
@@ -83,6 +90,15 @@ def read_segment(path: Path, *, mmap: bool, verify: bool) -> tuple[dict[str, str
         # Only a file that another program wrote has arrays off the cache lines, which the engine counts on.
         arrays[name] = view if mmap and (first + begin) % ALIGNMENT == 0 else aligned_copy(view)
     return metadata, arrays
+
+
+def file_name(what: str, digest: str) -> str:
+    """What a file with this digest is called."""
+    return f"{what}-{digest}.safetensors"
+
+
+def _digest(header: bytes) -> str:
+    return hashlib.sha256(header).hexdigest()[:16]
 
 
 def _header(arrays: Arrays, metadata: Mapping[str, str], sums: Mapping[str, int]) -> bytes:
@@ -102,13 +118,16 @@ def _header(arrays: Arrays, metadata: Mapping[str, str], sums: Mapping[str, int]
     return struct.pack("<Q", len(text)) + text
 
 
-def _write_array(file: Any, array: NDArray[Any]) -> int:
-    """Write all bytes; returns their crc32."""
-    data, value = array.reshape(-1).view(np.uint8).data, 0
+def _write_array(file: Any, array: NDArray[Any], summing: Executor) -> int:
+    """Write all bytes; returns their crc32, which another thread adds up meanwhile."""
+    array_bytes, value = array.reshape(-1).view(np.uint8), 0
+    data = array_bytes.data
     for start in range(0, len(data), CHUNK_BYTES):
         chunk = data[start : start + CHUNK_BYTES]
-        value = zlib.crc32(chunk, value)
+        added = summing.submit(zlib.crc32, chunk, value)
         file.write(chunk)
+        value = added.result()
+        let_go(array_bytes[start : start + CHUNK_BYTES])  # of what is mapped: a save needs no memory for it
     return value
 
 

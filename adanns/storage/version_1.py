@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tokenize
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import Arrays, aligned_copy
+from adanns.arrays import CACHE_LINE, Arrays, aligned_copy
 from adanns.errors import CorruptIndexError, IncompatibleVersionError
 from adanns.storage.header import read_header
 
 FORMAT_VERSION = 1
 HEADER = "index.json"
+NPY_MAGIC = b"\x93NUMPY\x01\x00"
 
 
 def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
@@ -27,7 +29,10 @@ def read_folder(folder: Path, mmap: bool) -> tuple[str, str, Arrays]:
     try:
         kind, parameters = header["kind"], json.dumps(header["parameters"])
         described = {name: (what["dtype"], tuple(what["shape"])) for name, what in header["arrays"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+        for name in described:
+            if Path(name).name != name:
+                raise ValueError(f"an array is named {name!r}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptIndexError(f"{path} does not describe an index: {error!r}") from error
     return kind, parameters, {name: _read(folder, name, *what, mmap) for name, what in described.items()}
 
@@ -46,12 +51,18 @@ def remove(folder: Path) -> None:
 
 def _read(folder: Path, name: str, dtype: str, shape: tuple[int, ...], mmap: bool) -> NDArray[Any]:
     path = folder / f"{name}.npy"
+    if not path.is_file():  # a pipe would be waited for
+        raise CorruptIndexError(f"{path} is missing")
+    with path.open("rb") as file:
+        if file.read(len(NPY_MAGIC)) != NPY_MAGIC:  # later versions have headers of up to 4 GiB, which are read whole
+            raise CorruptIndexError(f"{path} is no .npy file of version 1.0")
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, ArithmeticError, SyntaxError, tokenize.TokenError) as error:
+        # The header of a .npy file is Python, and NumPy passes on what its parser has to say.
         raise CorruptIndexError(f"{path} cannot be read: {error}") from error
     if array.dtype.str != dtype or array.shape != shape:
         raise CorruptIndexError(f"{path} is {array.dtype.str} {array.shape}; the header says {dtype} {shape}")
     if not array.flags.c_contiguous:
         raise CorruptIndexError(f"{path} is in column order; arrays of an index are in row order")
-    return array if mmap else aligned_copy(array)
+    return array if mmap and array.ctypes.data % CACHE_LINE == 0 else aligned_copy(array)

@@ -27,7 +27,9 @@ CodeView code_of(const py::tuple& code, int64_t block_count) {
 TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t rows) {
     TermsView view;
     view.ladder = span_of(held<int32_t>(ladder, "ladders"));
-    require(!view.ladder.empty() && std::is_sorted(view.ladder.begin(), view.ladder.end()), "a ladder increases");
+    for (std::size_t i = 0; i < view.ladder.size(); i++)
+        require(view.ladder[i] > (i > 0 ? view.ladder[i - 1] : 0), "the dims of a ladder are positive and increase");
+    require(!view.ladder.empty(), "a ladder has dims");
     if (terms.is_none()) return view;
     const auto values = held<float>(terms, "row terms");
     require(values.ndim() == 2 && values.shape(0) == static_cast<py::ssize_t>(view.ladder.size()) &&
@@ -42,8 +44,7 @@ TermsView terms_of(const py::object& ladder, const py::object& terms, int64_t ro
 
 PyIndexView::PyIndexView(const std::string& metric, const Array<int32_t>& ladder, const py::list& planes,
                          const py::object& terms, const Array<int64_t>& ids, const py::object& code,
-                         const py::object& lists, const py::object& table_code, const py::object& zero_rows,
-                         int threads)
+                         const py::object& lists, const py::object& table_code, const py::object& zero_rows)
     : arrays(py::make_tuple(ladder, planes, terms, ids, code, lists, table_code, zero_rows)) {
     view.metric = metric_of(metric);
     view.rows = ids.size();
@@ -76,12 +77,14 @@ PyIndexView::PyIndexView(const std::string& metric, const Array<int32_t>& ladder
         view.table_code = table_code_of(table_code.cast<py::tuple>(), view.block_offsets.back(),
                                         view.lists ? view.lists->count() : 0);
     if (view.table_code) {
+        for (const TableRung& rung : view.table_code->rungs)
+            require(std::binary_search(view.terms.ladder.begin(), view.terms.ladder.end(), rung.dims),
+                    "the rungs of a table code are on the ladder");
         const Span<const int64_t> zeros =
             zero_rows.is_none() ? Span<const int64_t>() : span_of(held<int64_t>(zero_rows, "zero rows"));
         for (std::size_t i = 0; i < zeros.size(); i++)
             require((i > 0 ? zeros[i - 1] : -1) < zeros[i] && zeros[i] < view.rows, "zero rows ascend");
-        const py::gil_scoped_release release;
-        make_table_terms(view, zeros, threads);
+        if (view.metric != Metric::inner_product) view.table_code->terms = std::make_shared<TableTerms>(view, zeros);
     }
     if (!code.is_none()) {
         view.code = code_of(code.cast<py::tuple>(), view.block_offsets.back());
@@ -93,11 +96,11 @@ PyIndexView::PyIndexView(const std::string& metric, const Array<int32_t>& ladder
 void bind_index(py::module_& module) {
     py::class_<PyIndexView>(module, "IndexView", "Views of one index's arrays, bundled once; keeps the arrays alive.")
         .def(py::init<const std::string&, const Array<int32_t>&, const py::list&, const py::object&,
-                      const Array<int64_t>&, const py::object&, const py::object&, const py::object&, const py::object&,
-                      int>(),
+                      const Array<int64_t>&, const py::object&, const py::object&, const py::object&,
+                      const py::object&>(),
              py::kw_only(), py::arg("metric"), py::arg("ladder").noconvert(), py::arg("planes"), py::arg("terms"),
              py::arg("ids").noconvert(), py::arg("code"), py::arg("lists"), py::arg("table_code") = py::none(),
-             py::arg("zero_rows") = py::none(), py::arg("threads") = 1);
+             py::arg("zero_rows") = py::none());
 }
 
 }  // namespace adanns::bindings

@@ -12,12 +12,10 @@ int TableCodeView::segments_of(int prefix_dims) const {
     return 0;
 }
 
-const float* TableCodeView::terms_at(int prefix_dims) const {
-    const float* at = terms.data();
-    for (const TableRung& rung : rungs) {
-        if (rung.dims == prefix_dims) return at;
-        at += terms_stride;
-    }
+const float* TableCodeView::terms_of(const IndexView& view, int prefix_dims, int64_t begin, int64_t end) const {
+    if (terms == nullptr) return nullptr;
+    for (std::size_t rung = 0; rung < rungs.size(); rung++)
+        if (rungs[rung].dims == prefix_dims) return terms->of_rows(view, rung, begin, end);
     return nullptr;
 }
 

@@ -9,11 +9,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "row_mask.h"
 #include "span.h"
+#include "table_terms.h"
 
 namespace adanns {
 
@@ -61,14 +63,15 @@ struct TableCodeView {
     const float* centroids = nullptr;  // (lists, rotated dims), or none; the stride is a multiple of 16
     int64_t centroid_stride = 0;
     std::vector<float> padded_centroids;  // what `centroids` points to where it could not be taken as it came
-    // Row terms of the decoded rows, not of those that were coded: ranking by them finds more. One float per row and
-    // rung, made with the view.
-    std::vector<float> terms;
-    int64_t terms_stride = 0;
+    // Row terms of the decoded rows, not of those that were coded: ranking by them finds more. None where the metric
+    // has none.
+    std::shared_ptr<TableTerms> terms;
 
     int entries() const { return 1 << bits; }
     int segments_of(int prefix_dims) const;  // 0 where the prefix is no rung
-    const float* terms_at(int prefix_dims) const;
+
+    // Of the rung `prefix_dims`, with those of rows [begin, end) made; nullptr where there are none.
+    const float* terms_of(const IndexView& view, int prefix_dims, int64_t begin, int64_t end) const;
 };
 
 // One row of `count` terms per rung; `stride` leaves room for reads of whole vectors at the end.

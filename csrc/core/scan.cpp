@@ -62,17 +62,19 @@ struct Blocks {
     }
 };
 
-// What the scan keys of all rows need beside their dots; nullptr where that is nothing.
-const float* terms_of(const IndexView& view, const ScanPlan& plan) {
+// What the scan keys of all rows need beside their dots, of which those of rows [begin, end) can be read; nullptr where
+// that is nothing.
+const float* terms_of(const IndexView& view, const ScanPlan& plan, int64_t begin, int64_t end) {
     if (plan.form == KeyForm::plain) return nullptr;
-    return plan.kind == ScanKind::tables ? view.table_code->terms_at(plan.dims) : view.terms.at(plan.dims);
+    if (plan.kind == ScanKind::tables) return view.table_code->terms_of(view, plan.dims, begin, end);
+    return view.terms.at(plan.dims);
 }
 
 // Rows of planes of which few take part: those are copied together and compared as if they were all there is.
 void scan_copied(const SegmentView& segment, const ScanPlan& plan, ScanTile& tile, const std::vector<ScanSlot>& slots,
                  int64_t begin, int64_t end) {
     const int64_t stride = plan.chunk_rows;
-    const float* all_terms = terms_of(*segment.view, plan);
+    const float* all_terms = terms_of(*segment.view, plan, begin, end);
     const float* folded = together(tile.folded, plan.range.folded_dims, slots, tile.group_folded);
     for (int64_t row = segment.mask.next(begin, end); row < end;) {
         tile.copied.clear();
@@ -108,7 +110,7 @@ void scan_rows(const SegmentView& segment, const ScanPlan& plan, ScanTile& tile,
     const bool sparse = segment.sparse();
     if (sparse && plan.kind == ScanKind::planes) return scan_copied(segment, plan, tile, slots, begin, end);
     float* keys = tile.keys.data();
-    const float* all_terms = terms_of(view, plan);
+    const float* all_terms = terms_of(view, plan, begin, end);
     const float* folded = nullptr;
     const uint8_t* codes = nullptr;
     if (plan.kind == ScanKind::planes) folded = together(tile.folded, plan.range.folded_dims, slots, tile.group_folded);

@@ -5,81 +5,11 @@
 #include <limits>
 
 #include "multiply.h"
-#include "norms.h"
-#include "thread_pool.h"
 
 namespace adanns {
 namespace {
 
-constexpr int64_t kTermRows = 4096;  // per task
 constexpr int64_t kCodesAhead = 16;  // rows whose codes and terms are prefetched
-
-// tables: [query][segment][entry].
-void float_tables(const TableCodeView& code, int segments, const float* rotated, int64_t count,
-                  std::vector<float>& tables) {
-    const int entries = code.entries();
-    const int64_t stride = rotated_dims(code, segments), per_query = int64_t{segments} * entries;
-    tables.resize(static_cast<std::size_t>(count * per_query));
-    for (int segment = 0, begin = 0; segment < segments; segment++) {
-        const int end = code.segment_ends[static_cast<std::size_t>(segment)];
-        kernels().multiply_rows(rotated + begin, stride, count, code.codebooks.data() + int64_t{begin} * entries,
-                                end - begin, entries, tables.data() + int64_t{segment} * entries, per_query);
-        begin = end;
-    }
-}
-
-// Where the codes of a row start, and how far apart its bytes are.
-const uint8_t* codes_of(const IndexView& view, int64_t row, int64_t list) {
-    const int64_t first = view.lists ? view.lists->offsets[static_cast<std::size_t>(list)] : 0;
-    const int64_t block = view.block_offsets[static_cast<std::size_t>(list)] + (row - first) / kBlockRows;
-    return view.table_code->blocks + block * view.table_code->block_bytes + (row - first) % kBlockRows;
-}
-
-// Of segment after segment, the squared length of every entry.
-std::vector<float> entry_squares(const TableCodeView& code) {
-    const int entries = code.entries();
-    std::vector<float> squares;
-    int64_t begin = 0;
-    for (const int64_t end : code.segment_ends) {
-        // Entries are columns of blocks, as multiply_rows takes them; with one row of ones it adds their squares.
-        std::vector<float> squared(code.codebooks.begin() + begin * entries, code.codebooks.begin() + end * entries);
-        for (float& value : squared) value *= value;
-        const std::vector<float> ones(static_cast<std::size_t>(end - begin), 1.0f);
-        squares.resize(squares.size() + static_cast<std::size_t>(entries));
-        kernels().multiply_rows(ones.data(), end - begin, 1, squared.data(), end - begin, entries,
-                                squares.data() + squares.size() - static_cast<std::size_t>(entries), entries);
-        begin = end;
-    }
-    return squares;
-}
-
-// |centroid + entry|^2 = |centroid|^2 + 2 centroid . entry + |entry|^2: the last two as tables, the first per rung.
-void add_centroid(const TableCodeView& code, const std::vector<float>& squares, int64_t list,
-                  std::vector<float>& tables, std::vector<float>& squared_prefixes) {
-    const float* centroid = code.centroids + list * code.centroid_stride;
-    float_tables(code, code.rungs.back().segments, centroid, 1, tables);
-    for (std::size_t i = 0; i < tables.size(); i++) tables[i] = 2 * tables[i] + squares[i];
-    for (std::size_t rung = 0; rung < code.rungs.size(); rung++)
-        squared_prefixes[rung] =
-            static_cast<float>(squared_norm(centroid, rotated_dims(code, code.rungs[rung].segments)));
-}
-
-std::size_t entry_of(const TableCodeView& code, const uint8_t* codes, std::size_t segment) {
-    if (code.bits == 8) return codes[segment * kBlockRows];
-    return codes[segment / 2 * kBlockRows] >> segment % 2 * 4 & 15;
-}
-
-// Without a branch: where a row lies is as good as random.
-int32_t list_of(const IndexView& view, uint32_t row) {
-    if (!view.lists) return 0;
-    const int64_t* first = view.lists->offsets.begin();
-    for (auto count = view.lists->count(); count > 1;) {
-        const int64_t half = count / 2;
-        first += first[half] <= row ? half : 0;
-        count -= half;
-    }
-    return static_cast<int32_t>(first - view.lists->offsets.begin());
-}
 
 // Four sums hide the latency of an addition.
 float table_sum(const TableCodeView& code, int segments, const float* tables, const uint8_t* codes) {
@@ -105,6 +35,36 @@ float table_sum(const TableCodeView& code, int segments, const float* tables, co
 }
 
 }  // namespace
+
+void float_tables(const TableCodeView& code, int segments, const float* rotated, int64_t count,
+                  std::vector<float>& tables) {
+    const int entries = code.entries();
+    const int64_t stride = rotated_dims(code, segments), per_query = int64_t{segments} * entries;
+    tables.resize(static_cast<std::size_t>(count * per_query));
+    for (int segment = 0, begin = 0; segment < segments; segment++) {
+        const int end = code.segment_ends[static_cast<std::size_t>(segment)];
+        kernels().multiply_rows(rotated + begin, stride, count, code.codebooks.data() + int64_t{begin} * entries,
+                                end - begin, entries, tables.data() + int64_t{segment} * entries, per_query);
+        begin = end;
+    }
+}
+
+const uint8_t* codes_of(const IndexView& view, int64_t row, int64_t list) {
+    const int64_t first = view.lists ? view.lists->offsets[static_cast<std::size_t>(list)] : 0;
+    const int64_t block = view.block_offsets[static_cast<std::size_t>(list)] + (row - first) / kBlockRows;
+    return view.table_code->blocks + block * view.table_code->block_bytes + (row - first) % kBlockRows;
+}
+
+int32_t list_of(const IndexView& view, uint32_t row) {
+    if (!view.lists) return 0;
+    const int64_t* first = view.lists->offsets.begin();
+    for (auto count = view.lists->count(); count > 1;) {
+        const int64_t half = count / 2;
+        first += first[half] <= row ? half : 0;
+        count -= half;
+    }
+    return static_cast<int32_t>(first - view.lists->offsets.begin());
+}
 
 int64_t table_bytes(const TableCodeView& code, int segments) {
     return code.bits == 8 ? int64_t{256} * segments : (int64_t{segments} + 7) / 8 * 128;
@@ -163,7 +123,9 @@ void table_keys_of(const IndexView& view, int prefix_dims, const float* rotated,
     if (code.centroids != nullptr) centroid_dots(code, segments, rotated, lists.data(), count, list_dots.data());
 
     const float m = key_multiplier(view.metric);
-    const float* terms = code.terms_at(prefix_dims);
+    const float* terms = nullptr;
+    if (code.terms != nullptr)
+        for (int64_t i = 0; i < count; i++) terms = code.terms_of(view, prefix_dims, rows[i], int64_t{rows[i]} + 1);
     const int64_t bytes = int64_t{code_bytes(code, segments)} * kBlockRows;
     const auto prefetch = [&](int64_t i) {
         const uint8_t* codes = codes_of(view, rows[i], lists[static_cast<std::size_t>(i)]);
@@ -180,41 +142,6 @@ void table_keys_of(const IndexView& view, int prefix_dims, const float* rotated,
         if (view.metric == Metric::cosine) key *= terms[rows[i]];
         keys[i] = std::min(std::numeric_limits<float>::infinity(), key);  // where sums went beyond float
     }
-}
-
-void make_table_terms(IndexView& view, Span<const int64_t> zero_rows, int threads) {
-    TableCodeView& code = *view.table_code;
-    code.terms.clear();
-    if (view.metric == Metric::inner_product) return;
-    code.terms_stride = view.rows + kBlockRows;
-    code.terms.resize(code.rungs.size() * static_cast<std::size_t>(code.terms_stride));
-    const int entries = code.entries();
-    const std::vector<float> squares = entry_squares(code);
-    parallel_for((view.rows + kTermRows - 1) / kTermRows, threads, [&](int64_t task) {
-        std::vector<float> tables = squares, squared_prefixes(code.rungs.size());
-        const int64_t first = task * kTermRows, last = std::min(view.rows, first + kTermRows);
-        int32_t list = list_of(view, static_cast<uint32_t>(first));
-        if (code.centroids != nullptr) add_centroid(code, squares, list, tables, squared_prefixes);
-        for (int64_t row = first; row < last; row++) {
-            if (view.lists && row == view.lists->offsets[static_cast<std::size_t>(list) + 1]) {
-                list = list_of(view, static_cast<uint32_t>(row));  // not the next one where that is empty
-                if (code.centroids != nullptr) add_centroid(code, squares, list, tables, squared_prefixes);
-            }
-            const uint8_t* codes = codes_of(view, row, list);
-            float sum = 0;
-            float* to = code.terms.data() + row;
-            for (std::size_t rung = 0, segment = 0; rung < code.rungs.size(); rung++, to += code.terms_stride) {
-                for (; segment < static_cast<std::size_t>(code.rungs[rung].segments); segment++)
-                    sum += tables[segment * static_cast<std::size_t>(entries) + entry_of(code, codes, segment)];
-                const float square = std::max(0.0f, sum + squared_prefixes[rung]);
-                *to = view.metric == Metric::l2 ? square : square > 0 ? 1 / std::sqrt(square) : 0.0f;
-            }
-        }
-    });
-    if (view.metric == Metric::cosine)
-        for (std::size_t rung = 0; rung < code.rungs.size(); rung++)
-            for (const int64_t row : zero_rows)
-                code.terms[rung * static_cast<std::size_t>(code.terms_stride) + static_cast<std::size_t>(row)] = 0;
 }
 
 }  // namespace adanns

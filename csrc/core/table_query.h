@@ -33,8 +33,14 @@ void table_keys_of(const IndexView& view, int prefix_dims, const float* rotated,
 void centroid_dots(const TableCodeView& code, int segments, const float* rotated, const int32_t* lists, int64_t count,
                    float* dots);
 
-// The view's row terms of its decoded rows. zero_rows ascend: those rows were zero before they were coded, and have no
-// direction under cosine whatever they decode to.
-void make_table_terms(IndexView& view, Span<const int64_t> zero_rows, int threads);
+// Dot products of rotated queries with every entry of the first `segments` codebooks: [query][segment][entry].
+void float_tables(const TableCodeView& code, int segments, const float* rotated, int64_t count,
+                  std::vector<float>& tables);
+
+// Where the codes of a row of a list start; its next byte is kBlockRows further.
+const uint8_t* codes_of(const IndexView& view, int64_t row, int64_t list);
+
+// Without a branch: where a row lies is as good as random.
+int32_t list_of(const IndexView& view, uint32_t row);
 
 }  // namespace adanns
