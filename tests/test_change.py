@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import twins
 from recipes import DIMS, METRICS, RECIPES, assert_same, built, ids_of, rows_of
+from stress_threads import stress
 
 import adanns
 
@@ -245,6 +246,10 @@ def test_a_search_during_changes_sees_one_state_of_many(name: str) -> None:
         assert any(set(ids.ravel().tolist()) <= state for state in states), ids
 
 
+def test_threads_may_do_anything_at_once() -> None:
+    stress(2)
+
+
 def test_ids_of_additions_follow_on_and_may_be_any_but_missing() -> None:
     index = adanns.ExactIndex().build(rows_of(5), [-(1 << 63), 3, -7, 0, 9])
     index.add(rows_of(2, seed=3))
@@ -303,6 +308,35 @@ def test_bad_changes_are_refused(what: str) -> None:
     call, error, message = BAD[what]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_arrays_of_all_segments_can_be_read() -> None:
+    index = adanns.ExactIndex().build(rows_of(40)).add(rows_of(3))
+    assert [len(arrays["ids"]) for arrays in index.segments] == [40, 3]
+    assert np.array_equal(index.compact().arrays["ids"], np.arange(43))
+
+
+def test_health_says_when_to_compact_and_when_to_rebuild() -> None:
+    index: Any = adanns.IVFIndex(8, 8, 10, ladder=(8, 16), iterations=2).build(rows_of(1000, 16))
+    assert (index.health().advice, index.health().segments) == ("fine", 1)
+    index.remove(range(250))
+    health = index.health()
+    assert (health.rows, health.removed, health.advice) == (750, 250, "compact")
+    assert "25% of the stored rows are removed" in str(health)
+    assert index.compact().health().advice == "fine"
+    index.add(rows_of(900, 16, seed=3))
+    assert index.health().added == 900 / 1650
+    assert "advice: rebuild (55% of the rows came after what the index learnt from)" in str(index.health())
+    index.remove(range(1000, 1900))
+    index.add(np.repeat(rows_of(1, 16), 400, axis=0))  # all in one list
+    assert index.health().imbalance > 1.5 * index.health().built_imbalance
+    assert index.health().imbalance == pytest.approx(twin_of_imbalance(index))
+
+
+def twin_of_imbalance(index: Any) -> float:
+    live = index.compact().arrays
+    sizes = np.diff(live["list_offsets"])
+    return float(len(sizes) * (sizes**2).sum() / sizes.sum() ** 2)
 
 
 def test_what_is_refused_changes_nothing() -> None:

@@ -82,9 +82,14 @@ class Index(ABC, Generic[P]):
         if not snapshot.whole:
             raise ValueError(
                 f"the index has {len(snapshot.segments)} segments and {snapshot.stored_rows - snapshot.rows} removed "
-                f"rows; call compact() before its arrays are read"
+                f"rows; call compact() before its arrays are read, or read those of `segments`"
             )
         return MappingProxyType(snapshot.first.arrays)
+
+    @property
+    def segments(self) -> tuple[Mapping[str, NDArray[Any]], ...]:
+        """The arrays of every segment, by name, removed rows among them; what was learnt is the same in all."""
+        return tuple(MappingProxyType(segment.built.arrays) for segment in self._need_snapshot().segments)
 
     @property
     def bytes_per_vector(self) -> float:
@@ -105,7 +110,7 @@ class Index(ABC, Generic[P]):
 
         vectors: float32 or float16 (rows, dims) - an array, an np.memmap, or an iterator of chunks, each a matrix or a
             pair (matrix, ids). float64 is converted. Nothing changes where an error is raised.
-        ids: unique non-negative integers, one per row; default 0 ... rows - 1.
+        ids: unique integers, one per row: any int64 but -1, which means missing. Default 0 ... rows - 1.
         threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).
         """
         return self._build(vectors, ids, threads, progress, self._organise)
