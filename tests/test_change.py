@@ -327,10 +327,25 @@ def test_health_says_when_to_compact_and_when_to_rebuild() -> None:
     index.add(rows_of(900, 16, seed=3))
     assert index.health().added == 900 / 1650
     assert "advice: rebuild (55% of the rows came after what the index learnt from)" in str(index.health())
+    assert index.health().clipped < 0.02
     index.remove(range(1000, 1900))
     index.add(np.repeat(rows_of(1, 16), 400, axis=0))  # all in one list
     assert index.health().imbalance > 1.5 * index.health().built_imbalance
     assert index.health().imbalance == pytest.approx(twin_of_imbalance(index))
+
+
+def test_health_tells_of_values_that_int8_cannot_say() -> None:
+    rows = rows_of(500, 16)
+    for index in (adanns.FunnelIndex(8, metric="l2", ladder=(8, 16)), adanns.ExactIndex(metric="l2", precision="int8")):
+        index.build(rows)
+        assert index.health().clipped == 0
+        index.add(rows[:100] * 3)
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        dims = 8 if isinstance(index, adanns.FunnelIndex) else 16
+        beyond = ((rows[:100] * 3 < low) | (rows[:100] * 3 > high))[:, :dims].mean()
+        assert index.health().clipped == pytest.approx(beyond, abs=0.02)
+        assert "of the int8 values of new rows are at their limits" in index.health().reason
+    assert small().health().clipped is None
 
 
 def twin_of_imbalance(index: Any) -> float:
