@@ -23,6 +23,9 @@ LAST_STAGE = 20  # candidates that the default cascade compares at all dims
 # Where a filter lets fewer rows through than one in so many, planes are compared instead of codes: codes come in blocks
 # of 16 rows, so that up to 16 are read for one.
 ROWS_PER_ALLOWED = 4
+# Where the probed lists hold so many times as many rows as a filter lets through, all those are compared, in whatever
+# list: a row of planes here and there costs two to four times as much as one of a list's codes, and none is missed.
+PROBED_PER_ALLOWED = 3
 WIDER = 4  # times as many probes, as long as a filter leaves too few results
 
 
@@ -144,11 +147,10 @@ def range_search_snapshot(
 
 def _strategy(snapshot: Snapshot, allowed: int, scan: Scan, probes: int) -> tuple[Scan, int]:
     """How to search so few rows, and with how many probes: by planes, where codes would be read for nothing;
-    everywhere, where lists would: all rows of a filter cost no more than the lists, if those hold as many, and none is
-    missed.
+    everywhere, where lists would.
     """
     built = snapshot.first
-    if probes and allowed * built.lists <= snapshot.rows * probes:
+    if probes and PROBED_PER_ALLOWED * allowed * built.lists <= snapshot.rows * probes:
         # Codes of residuals are read list by list: without planes, by way of all lists.
         return (scan, built.lists) if built.codes_alone else ("planes", 0)
     if not probes and not built.codes_alone and allowed * ROWS_PER_ALLOWED <= snapshot.rows:
