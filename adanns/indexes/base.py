@@ -188,10 +188,9 @@ class Index(ABC, Generic[P]):
             points = self._routing_points(first, builder.rows, routing_vectors, workers)
             without, held = snapshot.without(np.sort(builder.arrays["ids"]))
             if held.any() and not replace:
-                one = np.sort(builder.arrays["ids"])[held][0]
-                raise DuplicateIdError(
-                    f"id {one} is in the index already, and so are {held.sum() - 1} more; see upsert"
-                )
+                taken = np.sort(builder.arrays["ids"])[held]
+                others = f", and so are {len(taken) - 1} others" if len(taken) > 1 else ""
+                raise DuplicateIdError(f"id {taken[0]} is in the index already{others}; upsert takes their place")
             new = changes.encoded(first, self._parameters, builder, points, shown, workers)
             self._snapshot = self._with_small_ones_merged(without.with_added(new), workers)
         return self
@@ -217,9 +216,11 @@ class Index(ABC, Generic[P]):
         with self._changing:
             snapshot, found = self._snapshot_to_change().without(wanted)
             if missing == "raise" and not found.all():
+                unknown = wanted[~found]
+                others = f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""
                 raise UnknownIdError(
-                    f"id {wanted[~found][0]} is not in the index, nor are {(~found).sum() - 1} more of the "
-                    f"{len(wanted)} to remove; pass missing='ignore' to remove the others"
+                    f"id {unknown[0]} is not in the index{others}; nothing was removed: pass missing='ignore' to "
+                    f"remove what there is"
                 )
             self._snapshot = snapshot.without_empty_segments()
         return int(found.sum())
