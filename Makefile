@@ -15,7 +15,7 @@ CPP_FILES := csrc tests/cuda_emulator -name '*.cpp' -o -name '*.h' -o -name '*.c
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test bench build lint ruff mypy clang-format format check-symbols sanitize clean
+.PHONY: help test bench build lint ruff mypy clang-format format check-symbols sanitize sanitize-threads clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ check-symbols: build ## one symbol per kernels object, no AVX outside them
 
 sanitize: build ## the kernel tests under AddressSanitizer and UBSan, in a build of their own
 	tools/sanitize.sh $(ARGS)
+
+sanitize-threads: build ## threads that change and search indices, under ThreadSanitizer, in a build of their own
+	tools/sanitize_threads.sh $(ARGS)
 
 clean: ## remove everything built, but keep .venv
 	rm -rf build dist *.egg-info adanns/_core.*.so .mypy_cache .ruff_cache .pytest_cache $(INSTALLED)

@@ -1,4 +1,4 @@
-"""`python -m adanns`: build, search, describe and check indices on files."""
+"""`python -m adanns`: build, search, describe, check and compact indices on files."""
 
 from __future__ import annotations
 
@@ -67,8 +67,20 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
     return {"folder": str(options.folder), "kind": index.kind, "rows": index.rows, "verified": True}
 
 
+def _compact(options: argparse.Namespace) -> dict[str, Any]:
+    index = load(options.folder, mmap=True)
+    before = index.health()
+    index.compact(threads=options.threads).save(options.folder)
+    return {
+        "folder": str(options.folder),
+        "rows": index.rows,
+        "removed_rows_dropped": before.removed,
+        "segments_merged": before.segments,
+    }
+
+
 def _described(index: Index[Any]) -> dict[str, Any]:
-    arrays = {name: f"{array.dtype} {'x'.join(map(str, array.shape))}" for name, array in index.arrays.items()}
+    health = index.health()
     return {
         "kind": index.kind,
         "rows": index.rows,
@@ -76,7 +88,12 @@ def _described(index: Index[Any]) -> dict[str, Any]:
         "ladder": list(index.ladder),
         "bytes_per_vector": round(index.bytes_per_vector, 1),
         "parameters": json.loads(index.parameters.to_json()),
-        "arrays": arrays,
+        "removed_rows": health.removed,
+        "segments": [len(arrays["ids"]) for arrays in index.segments],
+        "advice": f"{health.advice}: {health.reason}",
+        "arrays": {
+            name: f"{array.dtype} {'x'.join(map(str, array.shape))}" for name, array in index.segments[0].items()
+        },
     }
 
 
@@ -150,6 +167,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     info = command("info", _info, "what an index holds")
     verify = command("verify", _verify, "read an index whole and compare all checksums")
-    for one in (info, verify):
+    compact = command("compact", _compact, "make an index one segment without removed rows, in place")
+    compact.add_argument("--threads", type=int, help="default: all that this process may use")
+    for one in (info, verify, compact):
         one.add_argument("folder", type=Path)
     return parser

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import twins
 from recipes import DIMS, METRICS, RECIPES, assert_same, built, ids_of, rows_of
+from stress_threads import stress
 
 import adanns
 
@@ -208,32 +209,30 @@ def test_many_small_additions_leave_few_segments() -> None:
 
 @every_recipe
 def test_a_search_during_changes_sees_one_state_of_many(name: str) -> None:
-    """Each vector is moved as a whole batch, so that any answer of a mixed state would show two batches."""
     recipe = RECIPES[name]
     index = recipe.build(recipe.make("l2"), POOL[:100], np.arange(100))
+    whole = {"rerank": [(DIMS, 300)], **recipe.all_lists} if name != "exact" else {}
     seen: list[Any] = []
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     stop = threading.Event()
 
     def search() -> None:
         try:
             while not stop.is_set():
-                seen.append(recipe.search(index, QUERIES, 100, **({} if name == "exact" else {"rerank": [(DIMS, 300)]})
-                                          | recipe.all_lists).ids)  # fmt: skip
-        except BaseException as error:
+                seen.append(recipe.search(index, QUERIES, 100, **whole).ids)
+        except Exception as error:
             failures.append(error)
-            raise
 
     threads = [threading.Thread(target=search) for _ in range(2)]
     for thread in threads:
         thread.start()
-    states = [set(range(100))]
-    for turn in range(12):
-        # Ids tell the batch: 100 rows of each turn take the place of all that were there.
-        recipe.add(index, POOL[:100], np.arange(100) + 100 * (turn + 1))
-        states.append(states[-1] | set(range(100 * (turn + 1), 100 * (turn + 2))))
-        index.remove(list(states[-2]))
-        states.append(states[-1] - states[-2])
+    states = [np.arange(100)]  # ids are rows of the pool
+    for turn in range(1, 13):
+        batch = np.arange(100 * turn, 100 * (turn + 1))
+        recipe.add(index, POOL[batch], batch)
+        states.append(np.concatenate([states[-1], batch]))
+        index.remove(batch - 100)
+        states.append(batch)
         if turn % 5 == 4:
             index.compact()
     stop.set()
@@ -241,8 +240,13 @@ def test_a_search_during_changes_sees_one_state_of_many(name: str) -> None:
         thread.join()
     assert seen
     assert not failures
+    expected = [state[np.argsort(twins.distances(POOL[state], QUERIES, "l2"), axis=1)[:, :100]] for state in states]
     for ids in seen:
-        assert any(set(ids.ravel().tolist()) <= state for state in states), ids
+        assert any(np.array_equal(ids, state) for state in expected)
+
+
+def test_threads_may_do_anything_at_once() -> None:
+    stress(2)
 
 
 def test_ids_of_additions_follow_on_and_may_be_any_but_missing() -> None:
@@ -303,6 +307,50 @@ def test_bad_changes_are_refused(what: str) -> None:
     call, error, message = BAD[what]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_arrays_of_all_segments_can_be_read() -> None:
+    index = adanns.ExactIndex().build(rows_of(40)).add(rows_of(3))
+    assert [len(arrays["ids"]) for arrays in index.segments] == [40, 3]
+    assert np.array_equal(index.compact().arrays["ids"], np.arange(43))
+
+
+def test_health_says_when_to_compact_and_when_to_rebuild() -> None:
+    index: Any = adanns.IVFIndex(8, 8, 10, ladder=(8, 16), iterations=2).build(rows_of(1000, 16))
+    assert (index.health().advice, index.health().segments) == ("fine", 1)
+    index.remove(range(250))
+    health = index.health()
+    assert (health.rows, health.removed, health.advice) == (750, 250, "compact")
+    assert "25% of the stored rows are removed" in str(health)
+    assert index.compact().health().advice == "fine"
+    index.add(rows_of(900, 16, seed=3))
+    assert index.health().added == 900 / 1650
+    assert "advice: rebuild (55% of the rows came after what the index learnt from)" in str(index.health())
+    assert index.health().clipped < 0.02
+    index.remove(range(1000, 1900))
+    index.add(np.repeat(rows_of(1, 16), 400, axis=0))  # all in one list
+    assert index.health().imbalance > 1.5 * index.health().built_imbalance
+    assert index.health().imbalance == pytest.approx(twin_of_imbalance(index))
+
+
+def test_health_tells_of_values_that_int8_cannot_say() -> None:
+    rows = rows_of(500, 16)
+    for index in (adanns.FunnelIndex(8, metric="l2", ladder=(8, 16)), adanns.ExactIndex(metric="l2", precision="int8")):
+        index.build(rows)
+        assert index.health().clipped == 0
+        index.add(rows[:100] * 3)
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        dims = 8 if isinstance(index, adanns.FunnelIndex) else 16
+        beyond = ((rows[:100] * 3 < low) | (rows[:100] * 3 > high))[:, :dims].mean()
+        assert index.health().clipped == pytest.approx(beyond, abs=0.02)
+        assert "of the int8 values of new rows are at their limits" in index.health().reason
+    assert small().health().clipped is None
+
+
+def twin_of_imbalance(index: Any) -> float:
+    live = index.compact().arrays
+    sizes = np.diff(live["list_offsets"])
+    return float(len(sizes) * (sizes**2).sum() / sizes.sum() ** 2)
 
 
 def test_what_is_refused_changes_nothing() -> None:

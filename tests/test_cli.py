@@ -88,6 +88,21 @@ def test_info_and_verify_say_what_there_is(files: Path, capsys: pytest.CaptureFi
     assert "rows: 300\n" in capsys.readouterr().out
 
 
+def test_compact_makes_one_segment_of_what_is_left(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index: Any = adanns.ExactIndex().build(ROWS)
+    index.add(ROWS[:90])
+    index.remove(range(100))
+    index.save(files / "index")
+    before = run(capsys, "info", files / "index")
+    assert (before["rows"], before["removed_rows"], before["segments"]) == (290, 100, [300, 90])
+    assert before["advice"].startswith("compact: 26% of the stored rows are removed")
+    done = run(capsys, "compact", files / "index")
+    assert (done["rows"], done["removed_rows_dropped"], done["segments_merged"]) == (290, 100, 2)
+    after = run(capsys, "info", files / "index")
+    assert (after["rows"], after["removed_rows"], after["segments"]) == (290, 0, [290])
+    assert main(["compact", str(files / "nothing")]) == 1
+
+
 def test_a_damaged_index_is_found_by_verify(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     adanns.ExactIndex().build(ROWS).save(files / "index")
     segment = segment_of(files / "index")

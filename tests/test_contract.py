@@ -248,3 +248,40 @@ def test_stats_add_up(name: str, metric: str) -> None:
         if stats[0].stage == "route":
             assert stats[0].read == len(queries) * LISTS
             assert stats[0].kept == len(queries) * min(LISTS, keywords.get("probes", 8))
+
+
+def changed(name: str, metric: str) -> Any:
+    """Three segments, removed rows in two of them."""
+    recipe = RECIPES[name]
+    index = recipe.build(recipe.make(metric), rows_of(ROWS), ids_of(ROWS))
+    recipe.add(index, rows_of(80, seed=5), np.arange(80))
+    recipe.add(index, rows_of(19, seed=6), np.arange(80, 99))
+    index.remove(np.concatenate([ids_of(ROWS)[::5], np.arange(30)]))
+    return index
+
+
+@every_metric
+@every_recipe
+def test_a_changed_index_keeps_the_contract(name: str, metric: str) -> None:
+    """Whatever the threads and batches, filtered or not; sorted, with true distances, padded, and stats that add up."""
+    index, recipe = changed(name, metric), RECIPES[name]
+    held = np.concatenate([rows_of(ROWS), rows_of(80, seed=5), rows_of(19, seed=6)])
+    ids = np.concatenate([ids_of(ROWS), np.arange(99)])
+    live = ~np.isin(ids, np.concatenate([ids_of(ROWS)[::5], np.arange(30)]))
+    twin = twins.distances(held[live], QUERIES, metric)
+    for k in (1, 10, int(live.sum())):
+        twins.assert_nearest(recipe.exhaustive(index, QUERIES, k), twin, ids[live], TOLERANCE)
+    for asked in ({}, {"filter": ids[live][::3]}):
+        batch = recipe.search(index, QUERIES, 10, threads=1, **asked)
+        for threads in (2, 7):
+            other = recipe.search(index, QUERIES, 10, threads=threads, **asked)
+            assert_same(other, batch)
+            assert other.stats == batch.stats
+        for i in (0, 16):
+            one = recipe.search(index, QUERIES[i], 10, **asked)
+            assert np.array_equal(one.ids[0], batch.ids[i])
+            assert np.array_equal(one.distances[0].view(np.uint32), batch.distances[i].view(np.uint32))
+        for stage, following in itertools.pairwise(batch.stats):
+            if stage.stage != "route":
+                assert stage.kept == following.read
+        assert all(stage.kept <= stage.read for stage in batch.stats)

@@ -83,9 +83,14 @@ class Index(ABC, Generic[P]):
         if not snapshot.whole:
             raise ValueError(
                 f"the index has {len(snapshot.segments)} segments and {snapshot.stored_rows - snapshot.rows} removed "
-                f"rows; call compact() before its arrays are read"
+                f"rows; call compact() before its arrays are read, or read those of `segments`"
             )
         return MappingProxyType(snapshot.first.arrays)
+
+    @property
+    def segments(self) -> tuple[Mapping[str, NDArray[Any]], ...]:
+        """The arrays of every segment, by name, removed rows among them; what was learnt is the same in all."""
+        return tuple(MappingProxyType(segment.built.arrays) for segment in self._need_snapshot().segments)
 
     @property
     def bytes_per_vector(self) -> float:
@@ -108,7 +113,7 @@ class Index(ABC, Generic[P]):
 
         vectors: float32 or float16 (rows, dims) - an array, an np.memmap, or an iterator of chunks, each a matrix or a
             pair (matrix, ids). float64 is converted. Nothing changes where an error is raised.
-        ids: unique non-negative integers, one per row; default 0 ... rows - 1.
+        ids: unique integers, one per row: any int64 but -1, which means missing. Default 0 ... rows - 1.
         threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).
         memory_budget: bytes that the build may take. Where the index does not fit in them it is made in files, of which
             the arrays are then maps, bit for bit the same; np.memmap and iterators are read in chunks that fit.
@@ -198,10 +203,9 @@ class Index(ABC, Generic[P]):
             points = self._routing_points(first, builder.rows, routing_vectors, workers)
             without, held = snapshot.without(np.sort(builder.arrays["ids"]))
             if held.any() and not replace:
-                one = np.sort(builder.arrays["ids"])[held][0]
-                raise DuplicateIdError(
-                    f"id {one} is in the index already, and so are {held.sum() - 1} more; see upsert"
-                )
+                taken = np.sort(builder.arrays["ids"])[held]
+                others = f", and so are {len(taken) - 1} others" if len(taken) > 1 else ""
+                raise DuplicateIdError(f"id {taken[0]} is in the index already{others}; upsert takes their place")
             new = changes.encoded(first, self._parameters, builder, points, shown, workers)
             self._snapshot = self._with_small_ones_merged(without.with_added(new))
         return self
@@ -227,9 +231,11 @@ class Index(ABC, Generic[P]):
         with self._changing:
             snapshot, found = self._snapshot_to_change().without(wanted)
             if missing == "raise" and not found.all():
+                unknown = wanted[~found]
+                others = f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""
                 raise UnknownIdError(
-                    f"id {wanted[~found][0]} is not in the index, nor are {(~found).sum() - 1} more of the "
-                    f"{len(wanted)} to remove; pass missing='ignore' to remove the others"
+                    f"id {unknown[0]} is not in the index{others}; nothing was removed: pass missing='ignore' to "
+                    f"remove what there is"
                 )
             self._snapshot = snapshot.without_empty_segments()
         return int(found.sum())

@@ -22,10 +22,10 @@ RERANK_GROWTH = 4  # the default cascade's middle stage: four times the scan's d
 LAST_STAGE = 20  # candidates that the default cascade compares at all dims
 # Where a filter lets fewer rows through than one in so many, planes are compared instead of codes: codes come in blocks
 # of 16 rows, so that up to 16 are read for one.
-ROWS_PER_ALLOWED = 8
-# Where a filter lets through fewer rows than so many times those that the probed lists hold, all of them are compared,
-# in whatever list: by then it costs no more, and it finds what probes would miss.
-PROBED_SHARE = 4
+ROWS_PER_ALLOWED = 4
+# Where the probed lists hold so many times as many rows as a filter lets through, all those are compared, in whatever
+# list: a row of planes here and there costs two to four times as much as one of a list's codes, and none is missed.
+PROBED_PER_ALLOWED = 3
 WIDER = 4  # times as many probes, as long as a filter leaves too few results
 
 
@@ -38,13 +38,15 @@ class Found:
     counts: NDArray[np.int32]
     scanned: int
     rescored: list[int]
-    probed: int = 0  # lists, summed over queries
+    routed: int  # queries that were, again where they had to be
+    probed: int  # lists, summed over those
 
     def replace(self, some: NDArray[np.int64], other: Found) -> None:
         """Results of some queries by those of another search."""
         self.distances[some], self.ids[some], self.counts[some] = other.distances, other.ids, other.counts
         self.scanned += other.scanned
         self.rescored = [a + b for a, b in zip(self.rescored, other.rescored, strict=True)]
+        self.routed += other.routed
         self.probed += other.probed
 
 
@@ -102,14 +104,14 @@ def search_snapshot(
 
     def call(some: NDArray[np.float32], routed_by: NDArray[np.float32] | None) -> Found:
         found = seen.engine.search(some, k, scan_dims, scan, probes, routing_dims, stages, workers, routed_by)
-        return Found(*found, probed=len(some) * probes)
+        return Found(*found, routed=len(some), probed=len(some) * probes)
 
     got, wanted = call(rows, routing_queries), min(k, seen.rows)
     while 0 < probes < built.lists and (got.counts < wanted).any():
         probes = min(WIDER * probes, built.lists)
         some = np.flatnonzero(got.counts < wanted)
         got.replace(some, call(rows[some], None if routing_queries is None else routing_queries[some]))
-    stats = stats_of(built, len(rows), scan_dims, routing_dims, stages, got.scanned, got.rescored, got.probed)
+    stats = stats_of(built, got.routed, scan_dims, routing_dims, stages, got.scanned, got.rescored, got.probed)
     return SearchResult(got.distances, got.ids, got.counts, stats)
 
 
@@ -148,7 +150,7 @@ def _strategy(snapshot: Snapshot, allowed: int, scan: Scan, probes: int) -> tupl
     everywhere, where lists would.
     """
     built = snapshot.first
-    if probes and allowed * built.lists <= PROBED_SHARE * snapshot.rows * probes:
+    if probes and PROBED_PER_ALLOWED * allowed * built.lists <= snapshot.rows * probes:
         # Codes of residuals are read list by list: without planes, by way of all lists.
         return (scan, built.lists) if built.codes_alone else ("planes", 0)
     if not probes and not built.codes_alone and allowed * ROWS_PER_ALLOWED <= snapshot.rows:

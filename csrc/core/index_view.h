@@ -122,7 +122,7 @@ struct SegmentView {
     int64_t rows() const { return mask.all() ? view->rows : mask.count(); }
     int64_t rows(int64_t begin, int64_t end) const { return mask.all() ? end - begin : mask.count(begin, end); }
 
-    static constexpr int64_t kSparseShare = 4;
+    static constexpr int64_t kSparseShare = 2;
 };
 using Segments = Span<const SegmentView>;  // all that one search sees, at least one
 

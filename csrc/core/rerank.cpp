@@ -114,24 +114,24 @@ void prefetch_terms(Segments segments, int dims, Candidates& candidates) {
     });
 }
 
-SegmentRanges ranges_of(Segments segments, int from, int to) {
-    SegmentRanges ranges;
-    ranges.reserve(segments.size());
-    for (const SegmentView& segment : segments) ranges.push_back(range_of(*segment.view, from, to));
-    return ranges;
-}
-
 }  // namespace
 
-RerankPlan::RerankPlan(Segments segments, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages)
-    : scan_dims(scan_dims), scan(scan), scanned(ranges_of(segments, 0, scan_dims)) {
+RerankPlan::RerankPlan(Segments all, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages)
+    : scan_dims(scan_dims), scan(scan), segments(all.size()) {
+    steps.reserve(stages.size());
+    ranges.reserve((stages.size() + 1) * segments);
+    const auto add_ranges = [&](int from, int to) {
+        for (const SegmentView& segment : all) ranges.push_back(range_of(*segment.view, from, to));
+    };
+    add_ranges(0, scan_dims);
     int from = scan_dims;
     bool exact = scan == ScanKind::planes;
     for (const RerankStage& stage : stages) {
         // The int8 code's dot is good enough to choose by until the last stage, a table code's is not.
         const bool due = scan == ScanKind::tables || stage.dims == scan_dims || &stage == &stages.back();
         const bool restore = !exact && due;
-        steps.push_back({stage.dims, stage.keep, ranges_of(segments, from, stage.dims), restore});
+        steps.push_back({stage.dims, stage.keep, restore});
+        add_ranges(from, stage.dims);
         exact = exact || restore;
         from = stage.dims;
     }
@@ -159,7 +159,7 @@ int64_t rerank(Segments segments, const RerankPlan& plan, const float* query, co
     prefetch_terms(segments, plan.scan_dims, candidates);
     if (!plan.steps.front().exact) recover_dots(segments, plan, candidates);
     std::fill_n(candidates.band_dots.begin(), candidates.count, 0.0f);
-    const auto add_ranges = [&](const SegmentRanges& ranges, std::vector<float>& dots) {
+    const auto add_ranges = [&](const DimRange* ranges, std::vector<float>& dots) {
         folded.resize(static_cast<std::size_t>(ranges[0].folded_dims));
         const float constant = fold_query(ranges[0], query, folded.data());
         by_segment(segments, candidates, [&](const Group& group) {
@@ -174,9 +174,9 @@ int64_t rerank(Segments segments, const RerankPlan& plan, const float* query, co
         prefetch_terms(segments, step.dims, candidates);
         if (step.exact) {
             std::fill_n(candidates.scan_dots.begin(), candidates.count, 0.0f);
-            add_ranges(plan.scanned, candidates.scan_dots);
+            add_ranges(plan.scanned(), candidates.scan_dots);
         }
-        add_ranges(step.added, candidates.band_dots);
+        add_ranges(plan.added(i), candidates.band_dots);
         score(segments, step.dims, candidates);
         rescored[i] += candidates.count;
     }

@@ -15,9 +15,6 @@ struct RerankStage {
     int64_t keep;  // ... the best `keep` of the stage before are rescored
 };
 
-// A range of dims in every segment.
-using SegmentRanges = std::vector<DimRange>;
-
 // The stages of a batch with the dims that each adds. Ranges point into the views, which must outlive the plan.
 struct RerankPlan {
     RerankPlan(Segments segments, int scan_dims, ScanKind scan, const std::vector<RerankStage>& stages);
@@ -25,13 +22,18 @@ struct RerankPlan {
     struct Step {
         int dims;
         int64_t keep;
-        SegmentRanges added;  // the bands between the stage before and this one
-        bool exact;           // from here on the coded dot of the scan is replaced by the dot of the planes
+        bool exact;  // from here on the coded dot of the scan is replaced by the dot of the planes
     };
+    // One range per segment: of the scan's own prefix, read again where only its codes were; and of the bands between
+    // the stage before and this one.
+    const DimRange* scanned() const { return ranges.data(); }
+    const DimRange* added(std::size_t step) const { return ranges.data() + (step + 1) * segments; }
+
     int scan_dims;
     ScanKind scan;
+    std::size_t segments;
     std::vector<Step> steps;
-    SegmentRanges scanned;  // the scan's own prefix, read again where only its codes were
+    std::vector<DimRange> ranges;
 };
 
 // `rotated` is the query as the scan's tables were made from it, where codes are all there is (else not read).

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "kernel_table.h"
 
@@ -12,7 +13,10 @@ class RowMask {
    public:
     RowMask() = default;  // all rows
     // Bit `row % 64` of words[row / 64]; one word more than the rows need can be read.
-    RowMask(const uint64_t* words, int64_t rows) : words_(words), count_(count(0, rows)) {}
+    RowMask(const uint64_t* words, int64_t rows) : words_(words) {
+        count_ = count(0, rows);
+        rows_ = rows;
+    }
 
     bool all() const { return words_ == nullptr; }
     int64_t count() const { return count_; }
@@ -20,8 +24,9 @@ class RowMask {
 
     // Of rows [begin, end).
     int64_t count(int64_t begin, int64_t end) const {
+        if (begin == 0 && end == rows_) return count_;
         int64_t sum = 0;
-        for (int64_t row = begin; row < end; row += 64) sum += __builtin_popcountll(bits(row, end));
+        for (int64_t row = begin; row < end; row += 64) sum += ones(bits(row, end));
         return sum;
     }
 
@@ -29,6 +34,18 @@ class RowMask {
     int64_t next(int64_t row, int64_t end) const {
         for (; row < end; row += 64)
             if (const uint64_t found = bits(row, end)) return row + __builtin_ctzll(found);
+        return end;
+    }
+
+    // Writes up to `most` numbers of rows of [row, end) that take part to `rows`; returns where to go on.
+    int64_t write(int64_t row, int64_t end, int64_t most, std::vector<uint32_t>& rows) const {
+        rows.clear();
+        for (; row < end; row += 64)
+            for (uint64_t found = bits(row, end); found != 0; found &= found - 1) {
+                const int64_t at = row + __builtin_ctzll(found);
+                rows.push_back(static_cast<uint32_t>(at));
+                if (static_cast<int64_t>(rows.size()) == most) return at + 1;
+            }
         return end;
     }
 
@@ -45,6 +62,13 @@ class RowMask {
     }
 
    private:
+    // Where a processor's own instruction cannot be counted on, the compiler would call a function for it.
+    static int64_t ones(uint64_t word) {
+        word -= word >> 1 & 0x5555555555555555;
+        word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
+        return static_cast<int64_t>(((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f) * 0x0101010101010101 >> 56);
+    }
+
     // Rows [row, row + 64), the first one lowest; none from `end` on.
     uint64_t bits(int64_t row, int64_t end) const {
         const int64_t word = row >> 6, shift = row & 63, count = end - row;
@@ -55,6 +79,7 @@ class RowMask {
 
     const uint64_t* words_ = nullptr;
     int64_t count_ = 0;
+    int64_t rows_ = -1;  // until they are counted
 };
 
 }  // namespace adanns

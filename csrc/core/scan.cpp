@@ -76,14 +76,13 @@ void scan_copied(const SegmentView& segment, const ScanPlan& plan, ScanTile& til
     const int64_t stride = plan.chunk_rows;
     const float* all_terms = terms_of(*segment.view, plan, begin, end);
     const float* folded = together(tile.folded, plan.range.folded_dims, slots, tile.group_folded);
-    for (int64_t row = segment.mask.next(begin, end); row < end;) {
-        tile.copied.clear();
-        tile.row_terms.clear();
-        for (; row < end && static_cast<int64_t>(tile.copied.size()) < stride; row = segment.mask.next(row + 1, end)) {
-            tile.copied.push_back(static_cast<uint32_t>(row));
-            if (all_terms != nullptr) tile.row_terms.push_back(all_terms[row]);
-        }
+    for (int64_t row = begin; row < end;) {
+        row = segment.mask.write(row, end, stride, tile.copied);
         const auto rows = static_cast<int64_t>(tile.copied.size());
+        if (rows == 0) break;
+        tile.row_terms.clear();
+        if (all_terms != nullptr)
+            for (const uint32_t number : tile.copied) tile.row_terms.push_back(all_terms[number]);
         copy_range(plan.range, tile.copied.data(), rows, tile.copied_rows);
         for (uint32_t& number : tile.copied) number += static_cast<uint32_t>(segment.first_row);
         for (std::size_t first = 0; first < slots.size(); first += kMaxQueryTile) {

@@ -1,5 +1,6 @@
 #include "search.h"
 
+#include <functional>
 #include <mutex>
 
 namespace adanns {
@@ -17,8 +18,9 @@ SearchTotals search(Segments segments, const SearchPlan& plan, const Queries& qu
 
     SearchTotals totals{0, std::vector<int64_t>(plan.stages.size())};
     std::mutex mutex;
-    totals.scanned = scan_batch(segments, request, queries, routing, [&](ScanTile& tile, const int64_t* order) {
-        std::vector<int64_t> rescored(plan.stages.size());
+    const auto finish = [&](ScanTile& tile, const int64_t* order) {
+        static thread_local std::vector<int64_t> rescored;
+        rescored.assign(plan.stages.size(), 0);
         for (int64_t slot = 0; slot < tile.count; slot++) {
             const int64_t q = order[slot];
             output.counts[q] =
@@ -28,7 +30,8 @@ SearchTotals search(Segments segments, const SearchPlan& plan, const Queries& qu
         }
         const std::lock_guard<std::mutex> lock(mutex);
         for (std::size_t stage = 0; stage < rescored.size(); stage++) totals.rescored[stage] += rescored[stage];
-    });
+    };
+    totals.scanned = scan_batch(segments, request, queries, routing, std::ref(finish));
     return totals;
 }
 

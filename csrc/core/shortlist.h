@@ -33,8 +33,8 @@ class Shortlist {
         cut_if_long();
     }
 
-    // As above, but only rows of the mask, in which they start at mask_row. Asking those that passed the threshold costs
-    // less than masking keys: they are few.
+    // As above, but only rows of the mask, in which they start at mask_row. Asking those that passed the threshold
+    // costs less than masking keys: they are few.
     void offer(const float* keys, int64_t count, uint32_t first_row, const RowMask& mask, int64_t mask_row);
 
     // Any rows, with their keys.
