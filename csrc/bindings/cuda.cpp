@@ -113,14 +113,19 @@ PYBIND11_MODULE(_cuda, module) {
     module.def("multiprocessors", &multiprocessors);
     module.def("list_numbers", &list_numbers, py::arg("lists"), py::arg("queries"), py::arg("probes"));
     module.def("capacity_for", &capacity_for, py::arg("keep"));
-    module.def("sample_groups", [](int64_t rows, int keep) { return sample_for(rows, keep).groups; }, py::arg("rows"),
-               py::arg("keep"));
+    module.def(
+        "sample_groups", [](int64_t rows, int keep) { return sample_for(rows, keep).groups; }, py::arg("rows"),
+        py::arg("keep"));
     module.def("table_groups", &table_groups, py::arg("keep"));
 
     py::class_<Found>(module, "Found")
         .def(py::init([](Address candidates, Address counts, Address bounds, Address minima, int capacity, int groups) {
-                 return Found{pointer<Candidate>(candidates), pointer<int32_t>(counts),   pointer<float>(bounds),
-                              pointer<uint32_t>(minima),      capacity,                   groups};
+                 return Found{pointer<Candidate>(candidates),
+                              pointer<int32_t>(counts),
+                              pointer<float>(bounds),
+                              pointer<uint32_t>(minima),
+                              capacity,
+                              groups};
              }),
              py::arg("candidates"), py::arg("counts"), py::arg("bounds"), py::arg("minima"), py::arg("capacity"),
              py::arg("groups"));
@@ -168,9 +173,10 @@ PYBIND11_MODULE(_cuda, module) {
            const std::tuple<Address, int64_t, int>& queries, Address offsets, int lists, Address probes,
            int probe_count, int dims, int keep, Address numbers, const Found& found, Address out, Address stream) {
             check_keep(keep);
-            scan_lists(planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries),
-                       {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_count},
-                       dims, keep, pointer<int32_t>(numbers), found, pointer<Candidate>(out), stream_of(stream));
+            scan_lists(
+                planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries),
+                {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_count},
+                dims, keep, pointer<int32_t>(numbers), found, pointer<Candidate>(out), stream_of(stream));
         },
         py::arg("planes"), py::arg("metric"), py::arg("terms"), py::arg("queries"), py::arg("offsets"),
         py::arg("lists"), py::arg("probes"), py::arg("probe_count"), py::arg("dims"), py::arg("keep"),
@@ -209,26 +215,29 @@ PYBIND11_MODULE(_cuda, module) {
         "scan_tables",
         [](const TableCode& code, const std::string& metric, Address terms,
            const std::tuple<Address, int64_t, int>& rotated, Address offsets, int lists, Address probes,
-           int probe_count, int64_t probe_stride, int segments, int keep, int splits, const Found& found, Address out, Address stream) {
+           int probe_count, int64_t probe_stride, int segments, int keep, int splits, const Found& found, Address out,
+           Address stream) {
             check_keep(keep);
             if (const int most = most_segments(code.bits, keep); segments < 1 || segments > most)
                 throw std::invalid_argument(std::to_string(segments) + " segments of " + std::to_string(code.bits) +
                                             " bits; beside a shortlist of " + std::to_string(keep) +
                                             " the device's shared memory holds 1 to " + std::to_string(most));
-            scan_tables(code, {metric_of(metric), pointer<const float>(terms)}, queries_of(rotated),
-                        {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_stride},
-                        segments, keep, splits, found, pointer<Candidate>(out), stream_of(stream));
+            scan_tables(
+                code, {metric_of(metric), pointer<const float>(terms)}, queries_of(rotated),
+                {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_stride},
+                segments, keep, splits, found, pointer<Candidate>(out), stream_of(stream));
         },
         py::arg("code"), py::arg("metric"), py::arg("terms"), py::arg("rotated"), py::arg("offsets"), py::arg("lists"),
-        py::arg("probes"), py::arg("probe_count"), py::arg("probe_stride"), py::arg("segments"), py::arg("keep"), py::arg("splits"),
-        py::arg("found"), py::arg("out"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+        py::arg("probes"), py::arg("probe_count"), py::arg("probe_stride"), py::arg("segments"), py::arg("keep"),
+        py::arg("splits"), py::arg("found"), py::arg("out"), py::arg("stream") = 0,
+        py::call_guard<py::gil_scoped_release>());
 
     module.def(
         "rerank",
         [](const Planes& planes, const std::string& metric, int scan_dims, Address scan_terms,
            const std::vector<StageTuple>& stages, const std::tuple<Address, int64_t, int>& queries, Address shortlists,
-           int shortlisted, Address ids, int k, Address distances, Address nearest_ids, Address counts, Address rescored,
-           Address stream) {
+           int shortlisted, Address ids, int k, Address distances, Address nearest_ids, Address counts,
+           Address rescored, Address stream) {
             check_keep(shortlisted);
             if (stages.size() > kMaxStages)
                 throw std::invalid_argument(std::to_string(stages.size()) +
@@ -245,7 +254,8 @@ PYBIND11_MODULE(_cuda, module) {
         },
         py::arg("planes"), py::arg("metric"), py::arg("scan_dims"), py::arg("scan_terms"), py::arg("stages"),
         py::arg("queries"), py::arg("shortlists"), py::arg("shortlisted"), py::arg("ids"), py::arg("k"),
-        py::arg("distances"), py::arg("nearest_ids"), py::arg("counts"), py::arg("rescored"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+        py::arg("distances"), py::arg("nearest_ids"), py::arg("counts"), py::arg("rescored"), py::arg("stream") = 0,
+        py::call_guard<py::gil_scoped_release>());
 
     module.attr("ASSIGNED_TOGETHER") = kAssignedTogether;
     module.def(

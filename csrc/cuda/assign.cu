@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kTileThreads) best[i] = kNoCandidate;
     __syncthreads();
     visit_tiles<kTile>(arguments, rows, centroids, chunks, split, shared,
-                       [&](int row, const float(&keys)[kLaneScores], int64_t first) {
+                       [&](int row, const float (&keys)[kLaneScores], int64_t first) {
                            Candidate nearer = kNoCandidate;
 #pragma unroll
                            for (int i = 0; i < kLaneScores; i++) {
@@ -50,8 +50,7 @@ __global__ void __launch_bounds__(kAssignThreads)
         const auto whole = static_cast<long long>(values[dim] * sum_scale);
         atomicAdd(&out.sums[cluster * int64_t{dims} + dim], static_cast<unsigned long long>(whole));
     }
-    for (int distance = kWarp / 2; distance > 0; distance /= 2)
-        square += __shfl_xor_sync(kWholeWarp, square, distance);
+    for (int distance = kWarp / 2; distance > 0; distance /= 2) square += __shfl_xor_sync(kWholeWarp, square, distance);
     if (threadIdx.x % kWarp != 0) return;
     out.clusters[row] = static_cast<int32_t>(cluster);
     out.distances[row] = square;

@@ -27,17 +27,16 @@ __global__ void __launch_bounds__(kScanThreads, kQueries == 1 ? kScanBlocks : 1)
     const int64_t first_group = blockIdx.x * split_groups, begin = first_group * spacing;
     const int64_t end = begin + split_groups * spacing;
     if (begin >= rows) return;
-    visit_rows<kQueries>(arguments, shared, tile.count, {begin, end < rows ? end : rows, spacing},
-                         static_cast<int>(threadIdx.x) / kWarp, kScanThreads / kWarp,
-                         [&](int q, bool valid, float key, int64_t, int64_t group) {
-                             float nearest = valid ? key : INFINITY;
-                             for (int distance = kSharedRows / 2; distance > 0; distance /= 2)
-                                 nearest = fminf(nearest, __shfl_xor_sync(kWholeWarp, nearest, distance));
-                             if (threadIdx.x % kSharedRows != 0) return;
-                             const int64_t slot = (first_group + group) % found.groups;
-                             atomicMin(&found.minima[int64_t{shared.numbers[q]} * found.groups + slot],
-                                       ordered_bits(nearest));
-                         });
+    visit_rows<kQueries>(
+        arguments, shared, tile.count, {begin, end < rows ? end : rows, spacing}, static_cast<int>(threadIdx.x) / kWarp,
+        kScanThreads / kWarp, [&](int q, bool valid, float key, int64_t, int64_t group) {
+            float nearest = valid ? key : INFINITY;
+            for (int distance = kSharedRows / 2; distance > 0; distance /= 2)
+                nearest = fminf(nearest, __shfl_xor_sync(kWholeWarp, nearest, distance));
+            if (threadIdx.x % kSharedRows != 0) return;
+            const int64_t slot = (first_group + group) % found.groups;
+            atomicMin(&found.minima[int64_t{shared.numbers[q]} * found.groups + slot], ordered_bits(nearest));
+        });
 }
 
 template <int kQueries>

@@ -118,7 +118,8 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     // As many as make what is within the bound a few times `keep`, but of each list the first group.
     int64_t fraction = total / (kRowsPerKept * int64_t{arguments.keep});
     fraction = fraction < 1 ? 1 : fraction > kFewestSampled ? kFewestSampled : fraction;
-    while (total / fraction + int64_t{kSharedRows} * lists.probe_count > kMostSamples && fraction < total) fraction *= 2;
+    while (total / fraction + int64_t{kSharedRows} * lists.probe_count > kMostSamples && fraction < total)
+        fraction *= 2;
     for (int probe = thread / kWarp; probe < lists.probe_count; probe += kScanThreads / kWarp) {
         RowGroups rows = rows_of(probe);
         rows.spacing = kSharedRows * fraction;
@@ -158,7 +159,8 @@ __global__ void __launch_bounds__(kListThreads, kListBlocks)
     const int64_t split_rows = ((end - begin + gridDim.y - 1) / gridDim.y + kWarp - 1) / kWarp * kWarp;
     const int64_t split_begin = begin + blockIdx.y * split_rows, split_end = split_begin + split_rows;
     if (split_begin < end)
-        collect_rows<kQueries>(arguments, shared, tile.count, {split_begin, split_end < end ? split_end : end, kSharedRows}, found);
+        collect_rows<kQueries>(arguments, shared, tile.count,
+                               {split_begin, split_end < end ? split_end : end, kSharedRows}, found);
 }
 
 struct ListsAgainShared {

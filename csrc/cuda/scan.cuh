@@ -140,8 +140,8 @@ __device__ void fold_queries(const ScanArguments& arguments, const QueryTile<kQu
 
 // Warp `warp` of `warps` takes its share of the groups; sink(q, valid, key, row, group) is called by whole warps.
 template <int kQueries, class Sink>
-__device__ void visit_rows(const ScanArguments& arguments, const ScanShared& shared, int queries,
-                           const RowGroups& rows, int warp, int warps, Sink sink) {
+__device__ void visit_rows(const ScanArguments& arguments, const ScanShared& shared, int queries, const RowGroups& rows,
+                           int warp, int warps, Sink sink) {
     constexpr int kGroups = kWarp / kSharedRows;
     const int lane = static_cast<int>(threadIdx.x % kWarp);
     const int64_t groups = rows.count();
@@ -166,8 +166,7 @@ template <int kQueries>
 __device__ void collect_rows(const ScanArguments& arguments, const ScanShared& shared, int queries,
                              const RowGroups& rows, const Found& found) {
     visit_rows<kQueries>(arguments, shared, queries, rows, static_cast<int>(threadIdx.x) / kWarp,
-                         static_cast<int>(blockDim.x) / kWarp,
-                         [&](int q, bool valid, float key, int64_t row, int64_t) {
+                         static_cast<int>(blockDim.x) / kWarp, [&](int q, bool valid, float key, int64_t row, int64_t) {
                              collect(found, shared.numbers[q], shared.bounds[q], valid, key,
                                      static_cast<uint32_t>(row));
                          });

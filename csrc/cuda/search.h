@@ -10,8 +10,8 @@
 
 namespace adanns::cuda {
 
-constexpr int kMaxKeep = 1024;     // candidates of a shortlist
-constexpr int kMaxStages = 8;      // of a rerank
+constexpr int kMaxKeep = 1024;  // candidates of a shortlist
+constexpr int kMaxStages = 8;   // of a rerank
 
 struct Queries {
     const float* rows;
@@ -43,8 +43,8 @@ Sample sample_for(int64_t rows, int keep);
 void scan_all(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
               int multiprocessors, const Found& found, Candidate* out, cudaStream_t stream);
 
-// The same for many queries, on tensor cores: queries and float32 are rounded to float16, so that keys are near, and what
-// is returned must be measured again. halves: halves_for(...) bytes.
+// The same for many queries, on tensor cores: queries and float32 are rounded to float16, so that keys are near, and
+// what is returned must be measured again. halves: halves_for(...) bytes.
 bool fits_tensor_cores(const Planes& planes, int dims);
 int64_t halves_for(const Planes& planes, int dims, int queries);
 void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
@@ -67,7 +67,8 @@ inline int64_t list_numbers(int lists, int queries, int probes) {
     return 3 * int64_t{lists} + 2 + int64_t{queries} * probes;
 }
 
-// The `keep` nearest rows of the lists that each query probes. numbers: list_numbers(...) of them. out: (queries, keep).
+// The `keep` nearest rows of the lists that each query probes. numbers: list_numbers(...) of them. out: (queries,
+// keep).
 void scan_lists(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int dims,
                 int keep, int32_t* numbers, const Found& found, Candidate* out, cudaStream_t stream);
 

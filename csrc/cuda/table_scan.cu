@@ -181,7 +181,8 @@ __global__ void __launch_bounds__(kTableThreads)
     SharedMemory memory = SharedMemory::of_block();
     auto* query = memory.take<float>(static_cast<std::size_t>(dims));
     const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
-    for (int dim = thread; dim < dims; dim += kTableThreads) query[dim] = queries.rows[blockIdx.x * queries.stride + dim];
+    for (int dim = thread; dim < dims; dim += kTableThreads)
+        query[dim] = queries.rows[blockIdx.x * queries.stride + dim];
     __syncthreads();
     for (int row = thread / kWarp; row < rotated_dims; row += kTableThreads / kWarp) {
         float sum = 0.0f;

@@ -57,11 +57,10 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     const Split split(rows, split_rows);
     if (split.count <= 0) return;
     SharedMemory memory = SharedMemory::of_block();
-    const TileShared shared =
-        prepare_tile<kQueries>(memory, arguments, queries, rows, chunks, found.bounds);
+    const TileShared shared = prepare_tile<kQueries>(memory, arguments, queries, rows, chunks, found.bounds);
     const int count = arguments.queries.count;
     visit_tiles<kQueries>(arguments, queries, rows, chunks, split, shared,
-                          [&](int query, const float(&keys)[kLaneScores], int64_t first) {
+                          [&](int query, const float (&keys)[kLaneScores], int64_t first) {
                               const int64_t number = static_cast<int64_t>(blockIdx.x) * kQueries + query;
                               if (number >= count) return;
                               // Four rows here, four there: two groups of a sixteenth.
@@ -73,14 +72,13 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 template <int kQueries>
 __global__ void __launch_bounds__(kTileThreads, 2)
     collect_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int chunks, int64_t split_rows,
-                 Found found) {
+                  Found found) {
     const Split split(rows, split_rows);
     if (split.count <= 0) return;
     SharedMemory memory = SharedMemory::of_block();
-    const TileShared shared =
-        prepare_tile<kQueries>(memory, arguments, queries, rows, chunks, found.bounds);
+    const TileShared shared = prepare_tile<kQueries>(memory, arguments, queries, rows, chunks, found.bounds);
     visit_tiles<kQueries>(arguments, queries, rows, chunks, split, shared,
-                          [&](int query, const float(&keys)[kLaneScores], int64_t first) {
+                          [&](int query, const float (&keys)[kLaneScores], int64_t first) {
                               const float bound = shared.bounds[query];
                               const bool any = smallest_of(keys) <= bound;
                               if (!__any_sync(kWholeWarp, any) || !any) return;
@@ -115,8 +113,8 @@ bool fits_tensor_cores(const Planes& planes, int dims) {
 }
 
 int64_t halves_for(const Planes& planes, int dims, int queries) {
-    return int64_t{padded_to_tile(queries)} * (folded_size(planes, 0, dims) * int64_t{sizeof(__half)} +
-                                               2 * int64_t{sizeof(float)});
+    return int64_t{padded_to_tile(queries)} *
+           (folded_size(planes, 0, dims) * int64_t{sizeof(__half)} + 2 * int64_t{sizeof(float)});
 }
 
 HalfQueries halve(const Planes& planes, const Queries& queries, int dims, int padded, void* halves,

@@ -1,5 +1,5 @@
-// Tiles of queries times tiles of rows on tensor cores; scores go from them through a few hundred bytes of shared memory
-// to whoever compares them.
+// Tiles of queries times tiles of rows on tensor cores; scores go from them through a few hundred bytes of shared
+// memory to whoever compares them.
 //
 // A tile of queries stays with its block, which copies tiles of rows to shared memory chunk by chunk, kStages chunks on
 // their way at once (cp.async). int8 and float32 become float16 there, where they are. Eight warps share the products.
@@ -12,15 +12,16 @@ namespace adanns::cuda {
 namespace wmma = nvcuda::wmma;
 
 constexpr int kTileThreads = 256, kTileWarps = kTileThreads / kWarp;
-constexpr int kSide = 16;        // of a matrix that a warp multiplies at once
-constexpr int kChunk = 64;       // elements of queries and rows in shared memory at a time
+constexpr int kSide = 16;                // of a matrix that a warp multiplies at once
+constexpr int kChunk = 64;               // elements of queries and rows in shared memory at a time
 constexpr int kStride = kChunk + 8;      // halves; so that neighbouring rows lie in different banks
 constexpr int kScoreStride = kSide + 8;  // likewise, as the lanes of visit_tiles read them
 constexpr int kStages = 3;               // chunks on their way at once
 constexpr int kLaneScores = 8;           // of a matrix of 256
 constexpr int kLoadHalves = kLoadBytes / 2;
 
-// Queries as tensor cores take them: rows of `elements` halves, all stretches one after another, the largest element in [1, 2).
+// Queries as tensor cores take them: rows of `elements` halves, all stretches one after another, the largest element in
+// [1, 2).
 struct HalfQueries {
     __half* rows;
     float *scales, *constants;  // dot = scale * product + constant
@@ -41,8 +42,9 @@ struct Chunk {
     float inverse;  // float32: 1 / half_scale
 };
 
-inline __host__ __device__ int elements_of_chunk(ScalarType type) { return type == ScalarType::float32 ? kChunk / 2 : kChunk; }
-
+inline __host__ __device__ int elements_of_chunk(ScalarType type) {
+    return type == ScalarType::float32 ? kChunk / 2 : kChunk;
+}
 
 inline int chunks_of(const Planes& planes, int dims) {
     int chunks = 0;
@@ -84,12 +86,14 @@ struct TileShape {
     static constexpr int kRowMatrices = kRows / kRowWarps / kSide;
 };
 
-inline int rows_of_tile(int tile) { return tile == kLargeTile ? TileShape<kLargeTile>::kRows : TileShape<kSmallTile>::kRows; }
+inline int rows_of_tile(int tile) {
+    return tile == kLargeTile ? TileShape<kLargeTile>::kRows : TileShape<kSmallTile>::kRows;
+}
 
 // What a stage holds: a chunk of queries, and one of rows as they are stored, and their terms.
 struct TileShared {
     __half *queries, *rows;  // (stages, tile, kStride)
-    float* terms;  // (stages, rows)
+    float* terms;            // (stages, rows)
     float *scores, *bounds, *scales, *constants;
     Chunk* chunks;
 
@@ -142,7 +146,7 @@ class Tiles {
         __pipeline_wait_prior(kStages - 2);
         __syncthreads();
         const int stage = (stage_ + 1) % kStages;  // of which the copy began first
-        start_next();  // into the stage that was taken before this one
+        start_next();                              // into the stage that was taken before this one
         const Chunk& taken = shared_.chunks[chunk];
         if (taken.type == ScalarType::int8) halve_codes(rows_of(stage));
         if (taken.type == ScalarType::float32) halve_floats(rows_of(stage), taken.inverse);
@@ -272,8 +276,8 @@ class Tiles {
     int row_ = 0, chunk_ = 0, stage_ = 0;  // what is started next
 };
 
-// The block's tile of queries against its split of the rows: sink(query of the tile, keys, first of their rows) takes the
-// keys of kLaneScores rows, four and, eight rows on, four more; infinity where there is no row.
+// The block's tile of queries against its split of the rows: sink(query of the tile, keys, first of their rows) takes
+// the keys of kLaneScores rows, four and, eight rows on, four more; infinity where there is no row.
 template <int kQueries, class Sink>
 __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
                             int chunks, const Split& split, const TileShared& shared, Sink sink) {
