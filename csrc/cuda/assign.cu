@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 #pragma unroll
                            for (int i = 0; i < kLaneScores; i++) {
                                const auto number = static_cast<uint32_t>(first + i + (i >= 4 ? 4 : 0));
-                               const Candidate one = candidate(keys[i], number);
+                               const Candidate one = candidate(fminf(INFINITY, keys[i]), number);
                                nearer = one < nearer ? one : nearer;
                            }
                            atomicMin(&best[row], nearer);

@@ -44,9 +44,9 @@ __global__ void __launch_bounds__(kTileThreads)
 }
 
 __device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
-    float smallest = keys[0];
+    float smallest = INFINITY;  // not that of NaN, where sums went beyond float
 #pragma unroll
-    for (int i = 1; i < kLaneScores; i++) smallest = fminf(smallest, keys[i]);
+    for (int i = 0; i < kLaneScores; i++) smallest = fminf(smallest, keys[i]);
     return smallest;
 }
 

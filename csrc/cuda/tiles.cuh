@@ -286,6 +286,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
     const int warp_query = warp % Shape::kQueryWarps * Shape::kQueryMatrices * kSide;
     const int warp_row = warp / Shape::kQueryWarps * Shape::kRowMatrices * kSide;
     float* scores = shared.scores + warp * kSide * kScoreStride;
+    const bool multiply = arguments.by.metric == Metric::cosine;
     Tiles<kQueries> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
 
     for (int first = 0; first < split.count; first += Shape::kRows) {
@@ -322,6 +323,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
         for (int a = 0; a < Shape::kQueryMatrices; a++) {
             const int query = warp_query + a * kSide + in_matrix;
             const float scale = shared.scales[query], constant = shared.constants[query];
+            const int missing = split.count - first;  // rows from here on are none
 #pragma unroll
             for (int b = 0; b < Shape::kRowMatrices; b++) {
                 const int in_tile = warp_row + b * kSide + half;
@@ -332,14 +334,19 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
                 for (int i = 0; i < kLaneScores; i += 4) {
                     const float4 dots = load_floats(scores + in_matrix * kScoreStride + half + 2 * i);
                     const float4 of_rows = load_floats(terms + in_tile + 2 * i);
-                    const auto key = [&](float dot, float term, int j) {
-                        const float found = key_with(arguments.by.metric, dot * scale + constant, term);
-                        return first + in_tile + 2 * i + j < split.count ? found : INFINITY;
+                    const auto key = [&](float dot, float term) {
+                        const float found = fmaf(scale, dot, constant);
+                        return multiply ? found * term : found + term;
                     };
-                    keys[i] = key(dots.x, of_rows.x, 0);
-                    keys[i + 1] = key(dots.y, of_rows.y, 1);
-                    keys[i + 2] = key(dots.z, of_rows.z, 2);
-                    keys[i + 3] = key(dots.w, of_rows.w, 3);
+                    keys[i] = key(dots.x, of_rows.x);
+                    keys[i + 1] = key(dots.y, of_rows.y);
+                    keys[i + 2] = key(dots.z, of_rows.z);
+                    keys[i + 3] = key(dots.w, of_rows.w);
+                }
+                if (in_tile + kSide > missing) {  // the last tile
+#pragma unroll
+                    for (int i = 0; i < kLaneScores; i++)
+                        if (in_tile + i + (i >= 4 ? 4 : 0) >= missing) keys[i] = INFINITY;
                 }
                 __syncwarp();  // before the next store
                 sink(query, keys, split.begin + first + in_tile);
@@ -358,8 +365,10 @@ __device__ TileShared prepare_tile(SharedMemory& memory, const ScanArguments& ar
         const int query = static_cast<int>(blockIdx.x) * kQueries + i;
         if (bounds != nullptr)  // nothing is within that of a query that only fills up the tile
             shared.bounds[i] = query < arguments.queries.count ? bounds[query] : -INFINITY;
-        shared.scales[i] = queries.scales[query];
-        shared.constants[i] = queries.constants[query];
+        // key = scale * product + constant, and then the row's term: added, or under cosine multiplied by.
+        const float sign = arguments.by.metric == Metric::l2 ? -2.0f : -1.0f;
+        shared.scales[i] = sign * queries.scales[query];
+        shared.constants[i] = sign * queries.constants[query];
     }
     __syncthreads();
     return shared;
