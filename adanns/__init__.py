@@ -5,7 +5,7 @@ smaller is nearer: l2 is the squared L2 distance, cosine is 1 - cos (at a prefix
 minus the inner product. Sizes are in rows, not bytes.
 """
 
-from adanns import adaptive_classification, datasets, evaluate
+from adanns import adaptive_classification, cuda, datasets, evaluate
 from adanns.diagnosis import Diagnosis, diagnose
 from adanns.errors import (
     CorruptIndexError,
@@ -58,6 +58,7 @@ __all__ = [
     "StageStats",
     "UnknownIdError",
     "adaptive_classification",
+    "cuda",
     "datasets",
     "default_ladder",
     "diagnose",
