@@ -12,7 +12,7 @@ from cuda_search import AnyDevice, Array, Loaded
 
 import adanns
 from adanns import cuda
-from adanns.cuda import engine
+from adanns.cuda import engine, graphs
 from adanns.cuda.engine import planned
 from adanns.cuda.layout import BLOCK_ROWS, stored_at
 
@@ -185,6 +185,52 @@ def test_many_queries_are_searched_in_batches(vectors: tuple[Array, Array], monk
     assert found.ids.shape == result.ids.shape
     assert shared(found, result) > 0.85
     assert found.stats[0] == result.stats[0]
+
+
+class Replayed:
+    """What a recording does, by doing the work again."""
+
+    def __init__(self, work: Any, memory: AnyDevice) -> None:
+        self._work, self._memory = work, memory
+        self.result = work(memory)
+        self.replays = 0
+
+    def replay(self, before: Any) -> None:
+        before()
+        again = self._work(self._memory)
+        self.result.packed[...] = again.packed
+        if again.probes is not None:
+            self.result.probes[...] = again.probes
+        self.replays += 1
+
+    def done(self) -> None:
+        pass
+
+
+def test_a_search_like_one_before_is_replayed(
+    vectors: tuple[Array, Array], device: AnyDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded: list[Replayed] = []
+
+    def record(work: Any) -> Replayed:
+        recorded.append(Replayed(work, device))
+        return recorded[-1]
+
+    monkeypatch.setattr(device, "record", record)
+    monkeypatch.setattr(graphs, "MOST_GRAPHS", 2)
+    index = INDICES["ivf"]("cosine").build(vectors[0]).to("cuda")
+    first = [index.search(vectors[1][row], 5, probes=3) for row in range(4)]
+    assert len(recorded) == 1  # one query is like another
+    assert recorded[0].replays == 3
+    for row, found in enumerate(first):
+        again = index.search(vectors[1][row], 5, probes=3)
+        np.testing.assert_array_equal(again.ids, found.ids)
+        assert again.stats == found.stats
+    for probes in (4, 4, 5, 5):  # other graphs, of which two are kept
+        index.search(vectors[1][0], 5, probes=probes)
+    assert len(recorded) == 3
+    index.search(vectors[1][0], 5, probes=3)
+    assert recorded[0].replays == 7
 
 
 def test_a_rounded_scan_is_measured_again_once() -> None:

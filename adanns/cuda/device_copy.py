@@ -12,8 +12,8 @@ import numpy as np
 
 from adanns import _core
 from adanns.arrays import Arrays, checked_queries, checked_stages
-from adanns.cuda.engine import SPARE, Engine, Results, Scan
-from adanns.cuda.graphs import Graphs, Request
+from adanns.cuda.engine import SPARE, Engine, Request, Results, Scan
+from adanns.cuda.graphs import Graphs
 from adanns.cuda.memory import Array, Memory
 from adanns.cuda.stored import Stored
 from adanns.ladder import Band
@@ -102,9 +102,9 @@ class DeviceCopy:
             if scan == "tables" and stored.has_planes and not stages:
                 stages = ((scan_dims, 2 * k + SPARE),)
             routing = None if routing_queries is None else routing_queries.rows
-            request = Request(len(guests), k, scan_dims, scan, probes, routing_dims, tuple(stages))
+            request = Request(k, scan_dims, scan, probes, routing_dims, tuple(stages))
             replayed = self._graphs.search(guests.rows, request) if routing is None else None
-            batches = [replayed] if replayed else self._engine.search(guests.rows, *request[1:], routing)
+            batches = [replayed] if replayed else self._engine.search(guests.rows, request, routing)
             distances, ids, counts = guests.give_back(batches)
         count = len(guests.rows)
         return SearchResult(

@@ -19,6 +19,17 @@ BLOCKS_OF_TABLES = 1024  # that keep a device busy
 Scan = Literal["planes", "code", "tables"]
 
 
+class Request(NamedTuple):
+    """What a search is asked beside its queries; stages: (dims, keep)."""
+
+    k: int
+    scan_dims: int
+    scan: Scan
+    probes: int
+    routing_dims: int
+    stages: tuple[tuple[int, int], ...]
+
+
 class Stage(NamedTuple):
     """One stage of a rerank. exact: what the scan measured is measured anew."""
 
@@ -76,37 +87,18 @@ class Engine:
         self._memory, self._module = memory or stored.memory, stored.module
         self._multiprocessors: int = stored.module.multiprocessors()
 
-    def search(
-        self,
-        queries: Array,
-        k: int,
-        scan_dims: int,
-        scan: Scan,
-        probes: int,
-        routing_dims: int,
-        stages: Sequence[tuple[int, int]],
-        routing_queries: Array | None = None,
-    ) -> list[Results]:
+    def search(self, queries: Array, request: Request, routing_queries: Array | None = None) -> list[Results]:
         """One Results per batch of up to MOST_QUERIES. queries: float32 (queries, dims) on the device, contiguous."""
         routing = queries if routing_queries is None else routing_queries
         return [
-            self.batch(queries[first:last], k, scan_dims, scan, probes, routing_dims, stages, routing[first:last])
+            self.batch(queries[first:last], request, routing[first:last])
             for first in range(0, len(queries), MOST_QUERIES)
             for last in (min(first + MOST_QUERIES, len(queries)),)
         ]
 
-    def batch(
-        self,
-        queries: Array,
-        k: int,
-        scan_dims: int,
-        scan: Scan,
-        probes: int,
-        routing_dims: int,
-        stages: Sequence[tuple[int, int]],
-        routing: Array,
-    ) -> Results:
+    def batch(self, queries: Array, request: Request, routing: Array) -> Results:
         """One batch."""
+        k, scan_dims, scan, probes, routing_dims, stages = request
         stored, lists = self.stored, self.stored.lists
         probed = None
         if lists is not None and 0 < probes < lists.count:

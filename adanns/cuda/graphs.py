@@ -5,27 +5,16 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from adanns.cuda.engine import Engine, Results, Scan
+from adanns.cuda.engine import Engine, Request, Results
 from adanns.cuda.memory import Array, Memory, Recording
 
 MOST_QUERIES = 64  # of a batch: larger ones take long enough without
 MOST_GRAPHS = 32  # the least recently used goes first; each keeps its workspace
-
-
-class Request(NamedTuple):
-    """What is the same in searches that share a graph."""
-
-    queries: int
-    k: int
-    scan_dims: int
-    scan: Scan
-    probes: int
-    routing_dims: int
-    stages: tuple[tuple[int, int], ...]
+Key: TypeAlias = tuple[int, Request]  # how many queries, and what is asked
 
 
 @dataclass
@@ -42,23 +31,24 @@ class Graphs:
     def __init__(self, engine: Engine, memory: Memory) -> None:
         self._engine, self._memory = engine, memory
         self._lock = threading.Lock()
-        self._graphs: OrderedDict[Request, _Graph | None] = OrderedDict()
+        self._graphs: OrderedDict[Key, _Graph | None] = OrderedDict()
 
     def search(self, queries: Array, request: Request) -> Results | None:
         """The answers, or None where this request is to be searched without a graph. queries: float32, contiguous."""
-        if request.queries > MOST_QUERIES:
+        key = (len(queries), request)
+        if len(queries) > MOST_QUERIES:
             return None
         with self._lock:
-            if request not in self._graphs:
-                self._remember(request, None)  # the first time fills cupy's pool and compiles its kernels
+            if key not in self._graphs:
+                self._remember(key, None)  # the first time fills cupy's pool and compiles its kernels
                 return None
-            graph = self._graphs[request]
-            self._graphs.move_to_end(request)
+            graph = self._graphs[key]
+            self._graphs.move_to_end(key)
             if graph is None:
                 graph = self._recorded(queries, request)
                 if graph is None:
                     return None
-                self._remember(request, graph)
+                self._remember(key, graph)
         with graph.lock:
             graph.recording.replay(before=lambda: self._memory.copy(queries, graph.queries))
             results = replace(graph.results, packed=graph.results.packed.copy())
@@ -67,16 +57,16 @@ class Graphs:
             graph.recording.done()
         return results
 
-    def _remember(self, request: Request, graph: _Graph | None) -> None:
-        self._graphs[request] = graph
+    def _remember(self, key: Key, graph: _Graph | None) -> None:
+        self._graphs[key] = graph
         while len(self._graphs) > MOST_GRAPHS:
             self._graphs.popitem(last=False)
 
     def _recorded(self, queries: Array, request: Request) -> _Graph | None:
-        own = self._memory.empty(queries.shape, np.float32)
+        own = self._memory.zeros(queries.shape, np.float32)
 
         def work(memory: Memory) -> Results:
-            return Engine(self._engine.stored, memory).batch(own, *request[1:], own)
+            return Engine(self._engine.stored, memory).batch(own, request, own)
 
         recording = self._memory.record(work)
         if recording is None:

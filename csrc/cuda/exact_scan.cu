@@ -51,14 +51,6 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     collect_rows<kQueries>(arguments, shared, tile.count, {begin, end < rows ? end : rows, kSharedRows}, found);
 }
 
-struct AgainShared {
-    Shortlists shortlist;
-    ScanShared scan;
-
-    __host__ __device__ AgainShared(SharedMemory& memory, int keep, int folded_dims)
-        : shortlist(memory, 1, keep, kScanThreads), scan(memory, 1, folded_dims) {}
-};
-
 // Overflowed queries again, a shortlist per split, which then stand in the query's list.
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_all_again(ScanArguments arguments, int64_t rows, int64_t split_rows, Found found) {

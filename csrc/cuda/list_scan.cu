@@ -163,21 +163,13 @@ __global__ void __launch_bounds__(kListThreads, kListBlocks)
                                {split_begin, split_end < end ? split_end : end, kSharedRows}, found);
 }
 
-struct ListsAgainShared {
-    Shortlists shortlist;
-    ScanShared scan;
-
-    __host__ __device__ ListsAgainShared(SharedMemory& memory, int keep, int folded_dims)
-        : shortlist(memory, 1, keep, kScanThreads), scan(memory, 1, folded_dims) {}
-};
-
 // Overflowed queries again, list after list.
 __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
     scan_lists_again(ScanArguments arguments, Lists lists, Found found, Candidate* out) {
     const int query = static_cast<int>(blockIdx.x);
     if (!overflowed(found, query)) return;
     SharedMemory memory = SharedMemory::of_block();
-    ListsAgainShared shared(memory, arguments.keep, folded_size(arguments.planes, 0, arguments.dims));
+    AgainShared shared(memory, arguments.keep, folded_size(arguments.planes, 0, arguments.dims));
     shared.shortlist.clear();
     fold_queries<1>(arguments, {1, {query}}, shared.scan);
     for (int probe = 0; probe < lists.probe_count; probe++) {
@@ -233,8 +225,8 @@ void scan_lists(const Planes& planes, const KeyTerms& by, const Queries& queries
            dim3(static_cast<unsigned>(most_items), splits), dim3(kListThreads),
            shared_size<ScanShared>(tile, folded_dims), stream, arguments, plan, lists, found);
     select_nearest(found, queries.count, keep, out, stream);
-    launch("scan_lists_again", scan_lists_again, by_query, small, shared_size<ListsAgainShared>(keep, folded_dims),
-           stream, arguments, lists, found, out);
+    launch("scan_lists_again", scan_lists_again, by_query, small, shared_size<AgainShared>(keep, folded_dims), stream,
+           arguments, lists, found, out);
 }
 
 }  // namespace adanns::cuda

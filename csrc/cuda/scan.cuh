@@ -172,6 +172,15 @@ __device__ void collect_rows(const ScanArguments& arguments, const ScanShared& s
                          });
 }
 
+// Of a query that is scanned again, without bounds.
+struct AgainShared {
+    Shortlists shortlist;
+    ScanShared scan;
+
+    __host__ __device__ AgainShared(SharedMemory& memory, int keep, int folded_dims)
+        : shortlist(memory, 1, keep, kScanThreads), scan(memory, 1, folded_dims) {}
+};
+
 // One query's rows [begin, end) into a shortlist, whatever there is; `shortlist` is cleared and what it holds counts.
 inline __device__ void shortlist_rows(const ScanArguments& arguments, const ScanShared& shared, Shortlists& shortlist,
                                       int64_t begin, int64_t end) {
