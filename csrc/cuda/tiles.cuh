@@ -300,7 +300,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
             stage = tiles.take(chunk);
             const __half* own_rows = tiles.rows_of(stage) + warp_row * kStride;
             const __half* own_queries = tiles.queries_of(stage) + warp_query * kStride;
-#pragma unroll
+#pragma unroll 2  // all four spill on sm_100
             for (int k = 0; k < kChunk; k += kSide) {
                 wmma::fragment<wmma::matrix_a, kSide, kSide, kSide, __half, wmma::row_major>
                     of_queries[Shape::kQueryMatrices];
