@@ -107,7 +107,8 @@ PYBIND11_MODULE(_cuda, module) {
     module.doc() = "Kernels of a GPU search over addresses of device memory.";
     module.attr("MAX_KEEP") = kMaxKeep;
 
-    py::class_<Planes>(module, "Planes").def(py::init(&make_planes), py::arg("planes"));
+    // Types of this module alone: the tests load it twice, for the GPU and with the emulator.
+    py::class_<Planes>(module, "Planes", py::module_local()).def(py::init(&make_planes), py::arg("planes"));
 
     module.def("why_not", &why_not);
     module.def("multiprocessors", &multiprocessors);
@@ -118,7 +119,7 @@ PYBIND11_MODULE(_cuda, module) {
         py::arg("keep"));
     module.def("table_groups", &table_groups, py::arg("keep"));
 
-    py::class_<Found>(module, "Found")
+    py::class_<Found>(module, "Found", py::module_local())
         .def(py::init([](Address candidates, Address counts, Address bounds, Address minima, int capacity, int groups) {
                  return Found{pointer<Candidate>(candidates),
                               pointer<int32_t>(counts),
@@ -183,7 +184,7 @@ PYBIND11_MODULE(_cuda, module) {
         py::arg("numbers"), py::arg("found"), py::arg("out"), py::arg("stream") = 0,
         py::call_guard<py::gil_scoped_release>());
 
-    py::class_<TableCode>(module, "TableCode")
+    py::class_<TableCode>(module, "TableCode", py::module_local())
         .def(
             py::init([](int bits, Address words, int64_t row_words, Address block_offsets, Address segment_ends,
                         Address codebooks, Address centroids, int64_t centroid_stride) {
