@@ -32,8 +32,8 @@ class Multiprocessor:
 _LARGE, _SMALL = Multiprocessor(2048, 228 << 10), Multiprocessor(1536, 100 << 10)
 MULTIPROCESSORS = {80: Multiprocessor(2048, 164 << 10), 86: _SMALL, 89: _SMALL, 90: _LARGE, 100: _LARGE, 120: _SMALL}
 
-# Threads of a block and its shared bytes, by kernel: scans of 64 dims of ImageNet-1K's rows for 100 candidates, of 32-byte
-# table codes; a rerank of 100 candidates at up to 2,048 dims; an assignment at 64 dims.
+# Threads of a block and its shared bytes, by kernel: scans of 64 dims of ImageNet-1K's rows for 100 candidates, of
+# table codes of 32 bytes; a rerank of 100 candidates at 2,048 dims at most; an assignment at 64 dims.
 LAUNCHES = {
     "sample_rows<1>": (256, 352),
     "sample_rows<4>": (256, 1_120),
