@@ -78,3 +78,4 @@ def stress(seconds: float) -> None:
 
 if __name__ == "__main__":
     stress(float(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    print(f"no race among threads that change and search: {', '.join(INDICES)}")
