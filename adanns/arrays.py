@@ -237,6 +237,11 @@ def _usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def remeasured(scan_dims: int, k: int) -> Stages:
+    """The one stage of a search whose scan rounds: such a scan only chooses, what is returned is measured in floats."""
+    return ((scan_dims, 2 * k + 32),)
+
+
 def checked_stages(rerank: Any, ladder: Sequence[int], scan_dims: int, k: int) -> Stages:
     """Rerank stages [(dims, keep), ...]: rungs that increase from the scan's on, keeps that do not increase, >= k."""
     stages: list[tuple[int, int]] = []

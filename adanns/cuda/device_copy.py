@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from adanns import _core
-from adanns.arrays import Arrays, checked_queries, checked_stages
-from adanns.cuda.engine import SPARE, Engine, Request, Results, Scan
+from adanns.arrays import Stages, checked_queries
+from adanns.cuda.engine import Engine, Request, Results, Scan
 from adanns.cuda.graphs import Graphs
-from adanns.cuda.memory import Array, Memory
-from adanns.cuda.stored import Stored
-from adanns.ladder import Band
-from adanns.results import SearchResult
-
-WORKSPACE_BYTES = 512 << 20  # what searches take beside an index, at most
-Numbers: TypeAlias = tuple[tuple[str, int, int, int], ...]
+from adanns.cuda.memory import Array
+from adanns.cuda.stored import DeviceArrays
+from adanns.results import Numbers, SearchResult
 
 
 @dataclass(frozen=True)
@@ -37,25 +32,10 @@ class Guests:
 class DeviceCopy:
     """The arrays of an index on a device, and its searches there."""
 
-    def __init__(
-        self,
-        arrays: Arrays,
-        bands: Sequence[Band],
-        ladder: tuple[int, ...],
-        metric: str,
-        memory: Memory,
-        module: ModuleType,
-    ) -> None:
-        needed = sum(array.nbytes for array in arrays.values()) + WORKSPACE_BYTES
-        free = memory.free_bytes()
-        if needed > free:
-            raise MemoryError(
-                f"the index needs {needed / 1e9:.2f} GB of device memory, its searches' {WORKSPACE_BYTES / 1e9:.2f} GB "
-                f"included, and {free / 1e9:.2f} GB are free: use fewer bytes per vector, or the CPU"
-            )
-        self._memory = memory
-        self._engine = Engine(Stored(arrays, bands, ladder, metric, memory, module))
-        self._graphs = Graphs(self._engine, memory)
+    def __init__(self, stored: DeviceArrays) -> None:
+        self._memory = stored.memory
+        self._engine = Engine(stored)
+        self._graphs = Graphs(self._engine, stored.memory)
 
     def accepted(self, queries: Any, dims: int, name: str = "queries") -> Guests:
         """Queries of cupy or torch where they are, others copied to the device.
@@ -87,22 +67,17 @@ class DeviceCopy:
         *,
         scan_dims: int,
         scan: Scan,
-        rerank: Any,
+        stages: Stages,
         probes: int,
         routing_dims: int,
         routing_queries: Guests | None,
     ) -> SearchResult:
-        """As the CPU's search of a snapshot; `k`, `probes` and dims are checked already."""
+        """As the CPU's search of a snapshot; all but the queries are checked already."""
         stored = self._engine.stored
         with self._memory.stream_of(queries):
             guests = self.accepted(queries, stored.dims)
-            stages = checked_stages(rerank, stored.ladder, scan_dims, k) if rerank is not None else ()
-            if stages and not stored.has_planes:
-                raise ValueError(f"rerank={rerank}: this index keeps codes alone; build it with a precision to rerank")
-            if scan == "tables" and stored.has_planes and not stages:
-                stages = ((scan_dims, 2 * k + SPARE),)
             routing = None if routing_queries is None else routing_queries.rows
-            request = Request(k, scan_dims, scan, probes, routing_dims, tuple(stages))
+            request = Request(k, scan_dims, scan, probes, routing_dims, stages)
             replayed = self._graphs.search(guests.rows, request) if routing is None else None
             batches = [replayed] if replayed else self._engine.search(guests.rows, request, routing)
             distances, ids, counts = guests.give_back(batches)

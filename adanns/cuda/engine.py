@@ -8,12 +8,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from adanns.arrays import remeasured
 from adanns.cuda.memory import Array, Memory
-from adanns.cuda.stored import Code, Stored, Terms
+from adanns.cuda.stored import Code, DeviceArrays, Terms
 
 MOST_QUERIES = 2048  # of a batch: bounds the workspace, 8 KB to 100 KB a query
 FEW_QUERIES = 4  # up to so many are scanned one by one; tensor cores take more
-SPARE = 32  # beside twice k: kept of a scan that rounds, and measured again
 BLOCKS_OF_TABLES = 1024  # that keep a device busy
 
 Scan = Literal["planes", "code", "tables"]
@@ -81,7 +81,7 @@ class Results:
 class Engine:
     """Searches of one stored index. Holds no state of a search, so that threads may share it, each on its stream."""
 
-    def __init__(self, stored: Stored, memory: Memory | None = None) -> None:
+    def __init__(self, stored: DeviceArrays, memory: Memory | None = None) -> None:
         """memory: where a search's own arrays come from, where that is not the index's."""
         self.stored = stored
         self._memory, self._module = memory or stored.memory, stored.module
@@ -106,7 +106,7 @@ class Engine:
         on_tiles = scan != "tables" and probed is None and self._fits_tiles(scan, scan_dims, len(queries))
         rounded = scan == "code" or on_tiles
         if rounded and not stages:
-            stages = ((scan_dims, 2 * k + SPARE),)
+            stages = remeasured(scan_dims, k)
         if not stored.has_planes:
             stages = ()  # tables are floats here: what they say is final
         plan = planned(stages, scan_dims, exact=scan == "planes" and not on_tiles, at_once=scan != "code")

@@ -31,7 +31,7 @@ class DevicePoints:
     def nearest(self, centroids: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """(assignments, squared distances) of all rows; centroids: float32 (clusters, dims)."""
         self._assign(centroids, None)
-        return self._memory.read(self._assigned).copy(), self._memory.read(self._distances).copy()
+        return self._memory.read(self._assigned), self._memory.read(self._distances)
 
     def nearest_and_sums(
         self, centroids: NDArray[np.float32]
@@ -40,7 +40,7 @@ class DevicePoints:
         sums = self._memory.zeros(centroids.shape, np.int64)
         self._assign(centroids, sums)
         found = (self._memory.read(sums) / self._sum_scale).astype(np.float32)
-        return self._memory.read(self._assigned).copy(), self._memory.read(self._distances).copy(), found
+        return self._memory.read(self._assigned), self._memory.read(self._distances), found
 
     def _assign(self, centroids: NDArray[np.float32], sums: Array | None) -> None:
         memory, module, dims = self._memory, self._module, self.dims

@@ -15,6 +15,7 @@ from adanns.cuda.layout import WARP, block_offsets, code_rows, decoded_terms, ta
 from adanns.cuda.memory import Array, Memory
 from adanns.ladder import Band
 
+WORKSPACE_BYTES = 512 << 20  # what searches take beside an index, at most
 PlaneTuple: TypeAlias = tuple[str, int, int, int, int, int, int, float]
 """Number type, address, elements from row to row, first dim, dims, addresses of scales and offsets, half scale."""
 
@@ -36,7 +37,6 @@ class Code:
     """int8 rows of a prefix as one plane, and what makes keys of their dot products at each rung."""
 
     planes: Any
-    rows: int
     key_terms: dict[int, Array | None]
 
 
@@ -64,8 +64,11 @@ class Tables:
     bits: int
 
 
-class Stored:
-    """One index on a device. Keeps its arrays alive: kernels know addresses alone."""
+class DeviceArrays:
+    """One index on a device. Keeps its arrays alive: kernels know addresses alone.
+
+    Raises MemoryError before anything is copied where there is no room for it.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Stored:
         memory: Memory,
         module: ModuleType,
     ) -> None:
+        _require_room(arrays, memory)
         self.memory, self.module, self.metric = memory, module, metric
         self._kept: list[Array] = []
         self.rows = len(arrays["ids"])
@@ -132,7 +136,7 @@ class Stored:
             if prefix > dims:
                 break
             key_terms[prefix] = None if terms is None else self._put(self._key_terms(terms, ladder, rung, dims, count))
-        return Code(self.module.Planes([plane]), count, key_terms)
+        return Code(self.module.Planes([plane]), key_terms)
 
     def _key_terms(
         self, terms: NDArray[np.float32], ladder: tuple[int, ...], rung: int, code_dims: int, rows: int
@@ -177,6 +181,16 @@ class Stored:
         rotation, offsets = self._put(arrays["table_rotation"]), self._put(list_offsets)
         all_lists = self._put(np.arange(len(list_offsets) - 1, dtype=np.int32))
         return Tables(code, dims[-1], rotation, offsets, all_lists, segments, Terms(dims, terms), bits)
+
+
+def _require_room(arrays: Arrays, memory: Memory) -> None:
+    needed = sum(array.nbytes for array in arrays.values()) + WORKSPACE_BYTES
+    free = memory.free_bytes()
+    if needed > free:
+        raise MemoryError(
+            f"the index needs {needed / 1e9:.2f} GB of device memory, its searches' {WORKSPACE_BYTES / 1e9:.2f} GB "
+            f"included, and {free / 1e9:.2f} GB are free: use fewer bytes per vector, or the CPU"
+        )
 
 
 def half_scale_of(largest: float) -> float:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from adanns import cuda
 from adanns.arrays import Arrays, checked_id_set, checked_radius, checked_threads
 from adanns.cuda.device_copy import DeviceCopy
+from adanns.cuda.stored import DeviceArrays
 from adanns.errors import DuplicateIdError, NotBuiltError, UnknownIdError
 from adanns.indexes import changes
-from adanns.indexes.built import Built, bundle
+from adanns.indexes.built import Built, bands_of, bundle
 from adanns.indexes.health import Health, health_of
 from adanns.indexes.saving import restored, stored_of
 from adanns.indexes.searching import range_search_snapshot
@@ -292,9 +293,8 @@ class Index(ABC, Generic[P]):
             other.compact()
             snapshot = other._need_snapshot()
         memory, module = cuda.current_device()
-        built, precision = snapshot.first, self._parameters.precision
-        bands = plan_planes(built.ladder, precision) if precision is not None else ()
-        copied = DeviceCopy(built.arrays, bands, built.ladder, self._parameters.metric, memory, module)
+        built, bands = snapshot.first, bands_of(self._parameters)
+        copied = DeviceCopy(DeviceArrays(built.arrays, bands, built.ladder, self._parameters.metric, memory, module))
         other._snapshot = Snapshot(snapshot.segments, snapshot.origin, copied)
         return other
 

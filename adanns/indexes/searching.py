@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adanns.arrays import Stages, checked_queries, checked_stages, checked_threads
+from adanns.arrays import Stages, checked_queries, checked_stages, checked_threads, remeasured
 from adanns.indexes.built import Built
 from adanns.indexes.filters import Filter
 from adanns.indexes.snapshot import Snapshot
@@ -81,17 +81,13 @@ def search_snapshot(
             k,
             scan_dims=scan_dims,
             scan=scan,
-            rerank=rerank,
+            stages=_stages(built, rerank, scan, scan_dims, k),
             probes=probes,
             routing_dims=routing_dims,
             routing_queries=routing_queries,
         )
     rows = checked_queries(queries, built.dims)
-    stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank is not None else ()
-    if stages and built.codes_alone:
-        raise ValueError(f"rerank={rerank}: this index keeps codes alone; build it with a precision to rerank")
-    if scan != "planes" and not stages:
-        stages = ((scan_dims, 2 * k + 32),)  # a scan of codes only chooses; what is returned is measured in floats
+    stages = _stages(built, rerank, scan, scan_dims, k)
     if filter is None:
         distances, ids, counts, scanned, rescored = snapshot.engine.search(
             rows, k, scan_dims, scan, probes, routing_dims, stages, workers, routing_queries
@@ -143,6 +139,14 @@ def range_search_snapshot(
         rows, radius, dims, scan, probes, routing_dims, workers, routing_queries
     )
     return RangeResult(offsets, distances, ids)
+
+
+def _stages(built: Built, rerank: Any, scan: Scan, scan_dims: int, k: int) -> Stages:
+    """The stages of a rerank, checked; what a scan of codes chooses is measured again, also without any."""
+    stages = checked_stages(rerank, built.ladder, scan_dims, k) if rerank is not None else ()
+    if stages and built.codes_alone:
+        raise ValueError(f"rerank={rerank}: this index keeps codes alone; build it with a precision to rerank")
+    return remeasured(scan_dims, k) if scan != "planes" and not stages else stages
 
 
 def _strategy(snapshot: Snapshot, allowed: int, scan: Scan, probes: int) -> tuple[Scan, int]:

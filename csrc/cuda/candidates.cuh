@@ -59,6 +59,18 @@ inline __device__ void sort_candidates(Candidate* candidates, int count, int siz
         });
 }
 
+// Counts one more for each of `lanes`; what the count was before. By whole warps.
+__device__ __forceinline__ int count_lanes(unsigned lanes, int* count) {
+    int before = 0;
+    if (threadIdx.x % kWarp == 0) before = atomicAdd(count, __popc(lanes));
+    return __shfl_sync(kWholeWarp, before, 0);
+}
+
+// How many of `lanes` come before this one.
+__device__ __forceinline__ int lanes_before(unsigned lanes) {
+    return __popc(lanes & ((1u << threadIdx.x % kWarp) - 1));
+}
+
 // The shortlists of a block's queries, the `keep` nearest of each, whatever comes: candidates are appended while they
 // beat a threshold, and sorted when there is no room for more, which sets the threshold anew.
 struct Shortlists {
@@ -89,11 +101,8 @@ struct Shortlists {
         const bool good = valid && one < thresholds[query];
         const unsigned lanes = __ballot_sync(kWholeWarp, good);
         if (lanes == 0) return false;
-        const unsigned lane = threadIdx.x % kWarp;
-        int first = 0;
-        if (lane == 0) first = atomicAdd(&counts[query], __popc(lanes));
-        first = __shfl_sync(kWholeWarp, first, 0);
-        if (good) candidates[query * capacity + first + __popc(lanes & ((1u << lane) - 1))] = one;
+        const int first = count_lanes(lanes, &counts[query]);
+        if (good) candidates[query * capacity + first + lanes_before(lanes)] = one;
         return first + __popc(lanes) + room > capacity;
     }
 

@@ -105,20 +105,13 @@ inline __device__ float bound_of(const uint32_t* keys, int count, int keep, cons
     return fminf(kNoBound, key_of_bits(found));
 }
 
-// Appends what is within the bound; each kLanes neighbouring lanes are of one query. By whole warps: one ballot where
-// no lane has any.
-template <int kLanes = kWarp>
+// Appends what is within the bound. By whole warps: one ballot where no lane has any.
 __device__ __forceinline__ void collect(const Found& found, int query, float bound, bool valid, float key,
                                         uint32_t row) {
     const bool good = valid && key <= bound;
-    const unsigned votes = __ballot_sync(kWholeWarp, good);
-    if (votes == 0) return;
-    const unsigned lane = threadIdx.x % kWarp, leader = lane / kLanes * kLanes;
-    const unsigned own = votes >> leader & (kWholeWarp >> (kWarp - kLanes));
-    int first = 0;
-    if (lane == leader && own != 0) first = atomicAdd(&found.counts[query], __popc(own));
-    const int at =
-        __shfl_sync(kWholeWarp, first, static_cast<int>(leader)) + __popc(own & ((1u << (lane - leader)) - 1));
+    const unsigned lanes = __ballot_sync(kWholeWarp, good);
+    if (lanes == 0) return;
+    const int at = count_lanes(lanes, &found.counts[query]) + lanes_before(lanes);
     if (good && at < found.capacity) found.candidates[int64_t{query} * found.capacity + at] = candidate(key, row);
 }
 

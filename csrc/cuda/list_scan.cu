@@ -125,10 +125,7 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
         rows.spacing = kSharedRows * fraction;
         visit_rows<1>(arguments, shared.scan, 1, rows, 0, 1, [&](int, bool valid, float key, int64_t, int64_t) {
             const unsigned votes = __ballot_sync(kWholeWarp, valid);
-            int first = 0;
-            if (thread % kWarp == 0) first = atomicAdd(shared.count, __popc(votes));
-            const int at =
-                __shfl_sync(kWholeWarp, first, 0) + __popc(votes & ((1u << static_cast<unsigned>(thread % kWarp)) - 1));
+            const int at = count_lanes(votes, shared.count) + lanes_before(votes);
             if (valid && at < kMostSamples) shared.keys[at] = ordered_bits(key);
         });
     }

@@ -5,15 +5,11 @@
 
 namespace adanns::cuda {
 
-__device__ __forceinline__ float key_with(Metric metric, float dot, float term) {
-    float key = -dot;
-    if (metric == Metric::l2) key = term - 2.0f * dot;
-    if (metric == Metric::cosine) key = -dot * term;
-    return fminf(INFINITY, key);  // where sums went beyond float, NaN becomes infinity
-}
-
 inline __device__ float key_of(const KeyTerms& by, float dot, int64_t row) {
-    return key_with(by.metric, dot, by.terms == nullptr ? 0.0f : by.terms[row]);
+    float key = -dot;
+    if (by.metric == Metric::l2) key = by.terms[row] - 2.0f * dot;
+    if (by.metric == Metric::cosine) key = -dot * by.terms[row];
+    return fminf(INFINITY, key);  // where sums went beyond float, NaN becomes infinity
 }
 
 // Four neighbouring elements of what one lane loaded, as floats. `bits`: 16 bytes of T.

@@ -161,8 +161,8 @@ class Device:
 
     @staticmethod
     def read(array: NDArray[Any]) -> NDArray[Any]:
-        """What kernels wrote."""
-        return array
+        """A copy of what kernels wrote."""
+        return array.copy()
 
     def _give(self, array: NDArray[Any], *, writable: bool, initialised: bool) -> NDArray[Any]:
         if not array.flags.c_contiguous:
