@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> dict[str, Any]:
-    vectors, ids = read_vectors(options.vectors)
+    # Within a budget, what cannot be mapped is decoded to disk too.
+    scratch = None if options.memory_budget is None else options.scratch or tempfile.gettempdir()
+    vectors, ids = read_vectors(options.vectors, scratch=scratch)
     index = KINDS[options.kind](**dict(options.set))
     budget = {"memory_budget": options.memory_budget, "scratch": options.scratch}
     index.build(vectors, ids, threads=options.threads, **budget)

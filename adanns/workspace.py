@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import operator
 import os
@@ -60,15 +61,9 @@ class Workspace:
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array of any content that starts on a cache line. Raises OSError where the disk is too small for it."""
         kind = np.dtype(dtype)
-        size = int(np.prod(shape)) * kind.itemsize
-        if not (self.on_disk and size):
+        if not (self.on_disk and math.prod(shape)):
             return aligned_empty(shape, dtype)
-        with tempfile.TemporaryFile(dir=self._scratch) as file:
-            # A hole that cannot be filled later would end the process; so the room is taken now.
-            os.posix_fallocate(file.fileno(), 0, size)
-            mapped = mmap.mmap(file.fileno(), size)
-        array: NDArray[Any] = np.ndarray(shape, kind, mapped)
-        return array
+        return empty_on_disk(shape, kind, self._scratch)
 
     def growing(self) -> GrowingFile:
         """A file for rows of which no one knows how many will come."""
@@ -85,6 +80,17 @@ class Workspace:
         if self.on_disk:
             for array in arrays:
                 let_go(array)
+
+
+def empty_on_disk(shape: tuple[int, ...], dtype: np.dtype[Any], scratch: str | os.PathLike[str] | None) -> NDArray[Any]:
+    """An array of zeros in a file without a name, gone with it; not empty. OSError where the disk is too small."""
+    size = math.prod(shape) * dtype.itemsize
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        # A hole that cannot be filled later would end the process; so the room is taken now.
+        os.posix_fallocate(file.fileno(), 0, size)
+        mapped = mmap.mmap(file.fileno(), size)
+    array: NDArray[Any] = np.ndarray(shape, dtype, mapped)
+    return array
 
 
 class GrowingFile:

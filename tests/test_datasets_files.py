@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import struct
 import sys
@@ -168,6 +170,28 @@ def test_columns_are_read_whatever_kind_of_list_they_are(
     assert ids is not None
     assert ids.dtype == np.int64
     np.testing.assert_array_equal(ids, IDS)
+
+
+def test_a_parquet_file_can_be_decoded_to_disk(tmp_path: Path) -> None:
+    many = np.random.default_rng(2).normal(size=(2 * arrow_file.BATCH_ROWS + 5, DIMS)).astype(np.float32)
+    write_parquet(tmp_path / "a.parquet", table(many, np.arange(len(many))))
+    vectors, ids = read_vectors(tmp_path / "a.parquet", scratch=tmp_path)
+    np.testing.assert_array_equal(vectors, many)
+    np.testing.assert_array_equal(ids, np.arange(len(many)))
+    assert isinstance(vectors.base, mmap.mmap)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]  # the other one has no name
+
+
+def test_a_disk_too_small_to_decode_to_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    many = np.zeros((arrow_file.BATCH_ROWS + 1, DIMS), np.float32)
+    write_parquet(tmp_path / "a.parquet", table(many, np.arange(len(many))))
+    with pytest.raises(OSError, match=r"a\.parquet: its header means .* has no room") as raised:
+        read_vectors(tmp_path / "a.parquet", scratch=tmp_path)
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_an_uncompressed_arrow_file_of_one_batch_stays_mapped(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Vectors in the columns of Arrow, Feather and Parquet files: `embedding`, and `id` if there is one.
 
 An uncompressed Arrow file of one record batch stays where it is, memory-mapped; anything else is decoded into one
-array, Parquet a batch at a time. Types and the length of every list are checked, and Arrow's own offsets before use.
+array, in memory or in a file, Parquet a batch at a time. Types and the length of every list are checked, and Arrow's
+own offsets before use.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adanns.arrays import let_go
 from adanns.datasets.dataset import Vectors
 from adanns.datasets.npy_file import require_file
+from adanns.workspace import empty_on_disk
 
 IDS, VECTORS = "id", "embedding"
 FOOTER_MAGIC = b"ARROW1"  # a file with a footer; without it, a stream, as Hugging Face's `datasets` writes them
 STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"  # pyarrow does without it, and so takes a cut stream for a shorter one
+BATCH_ROWS = 8192  # of Parquet, decoded at a time
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
-def read_arrow(file: Path) -> tuple[Vectors, npt.NDArray[np.int64] | None]:
+def read_arrow(
+    file: Path, *, scratch: str | os.PathLike[str] | None = None
+) -> tuple[Vectors, npt.NDArray[np.int64] | None]:
     """The float16 or float32 (rows, dims) in the column `embedding` and the int64 (rows,) in `id`, or None without it.
 
     `embedding`: lists of one length, or fixed-size lists. ValueError or OSError names the file, and the row where there
@@ -34,7 +41,8 @@ def read_arrow(file: Path) -> tuple[Vectors, npt.NDArray[np.int64] | None]:
     except ImportError as error:
         raise ImportError(f"{file} is read with pyarrow: pip install pyarrow (or adanns[files])") from error
     try:
-        return _joined(file, *(_open_parquet if file.suffix.lower() in PARQUET_SUFFIXES else _open_arrow)(file))
+        opened = (_open_parquet if file.suffix.lower() in PARQUET_SUFFIXES else _open_arrow)(file)
+        return _joined(file, *opened, scratch)
     except (pyarrow.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         if getattr(error, "errno", None):  # the system's, such as PermissionError; pyarrow's own have no number
             raise
@@ -48,7 +56,7 @@ def _open_parquet(file: Path) -> tuple[Any, int, Iterable[Any]]:
     opened = parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True)
     schema = opened.schema_arrow
     wanted = [name for name in schema.names if name in (VECTORS, IDS)]
-    return schema, opened.metadata.num_rows, opened.iter_batches(columns=wanted)
+    return schema, opened.metadata.num_rows, opened.iter_batches(BATCH_ROWS, columns=wanted)
 
 
 def _open_arrow(file: Path) -> tuple[Any, int, Iterable[Any]]:
@@ -66,7 +74,9 @@ def _open_arrow(file: Path) -> tuple[Any, int, Iterable[Any]]:
     return table.schema, table.num_rows, table.to_batches()
 
 
-def _joined(file: Path, schema: Any, rows: int, batches: Iterable[Any]) -> tuple[Vectors, npt.NDArray[np.int64] | None]:
+def _joined(
+    file: Path, schema: Any, rows: int, batches: Iterable[Any], scratch: str | os.PathLike[str] | None
+) -> tuple[Vectors, npt.NDArray[np.int64] | None]:
     _check_types(file, schema)
     if rows < 1:
         raise ValueError(f"{file}: no rows")
@@ -80,7 +90,7 @@ def _joined(file: Path, schema: Any, rows: int, batches: Iterable[Any]) -> tuple
         part = _matrix(file, batch.column(VECTORS), filled)
         end = filled + len(part)
         if vectors is None:
-            vectors = part if len(part) == rows else _empty(file, (rows, part.shape[1]), part.dtype)
+            vectors = part if len(part) == rows else _empty(file, (rows, part.shape[1]), part.dtype, scratch)
             ids = _empty(file, (rows,), np.dtype(np.int64)) if has_ids else None
         if part.shape[1] != vectors.shape[1] or end > rows:
             raise ValueError(
@@ -89,6 +99,8 @@ def _joined(file: Path, schema: Any, rows: int, batches: Iterable[Any]) -> tuple
             )
         if part is not vectors:
             vectors[filled:end] = part
+            if scratch is not None:
+                let_go(vectors)
         if has_ids:
             ids[filled:end] = _integers(file, batch.column(IDS), filled)
         filled = end
@@ -97,11 +109,16 @@ def _joined(file: Path, schema: Any, rows: int, batches: Iterable[Any]) -> tuple
     return vectors, ids
 
 
-def _empty(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _empty(
+    file: Path, shape: tuple[int, ...], dtype: np.dtype[Any], scratch: str | os.PathLike[str] | None = None
+) -> npt.NDArray[Any]:
     try:
-        return np.empty(shape, dtype)
+        return np.empty(shape, dtype) if scratch is None else empty_on_disk(shape, dtype, scratch)
     except (MemoryError, ValueError) as error:  # numpy's ValueError: more than can be addressed
         raise ValueError(f"{file}: its header means an array of {shape}, which the memory does not hold") from error
+    except OSError as error:
+        place = f"an array of {shape}, for which {scratch} has no room ({error.strerror})"
+        raise OSError(error.errno, f"{file}: its header means {place}") from error
 
 
 def _check_types(file: Path, schema: Any) -> None:
