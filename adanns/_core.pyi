@@ -162,7 +162,11 @@ class kernels:  # noqa: N801 - a submodule; a stub file cannot nest one
     def round_tables(tables: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, float]: ...
     @staticmethod
     def collect_below(
-        keys: NDArray[np.float32], threshold: float, first_row: int
+        keys: NDArray[np.float32],
+        threshold: float,
+        first_row: int,
+        mask_words: NDArray[np.uint64] | None = None,
+        first_bit: int = 0,
     ) -> tuple[NDArray[np.float32], NDArray[np.uint32]]: ...
     @staticmethod
     def bound_of_smallest(keys: NDArray[np.float32], keep: int) -> float: ...

@@ -153,6 +153,24 @@ def test_collect_below_keeps_what_is_below_in_order(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SELECTION_KEYS)
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95, 1.0])
+def test_collect_below_leaves_out_rows_that_a_mask_leaves_out(kind: str, share: float) -> None:
+    generator = np.random.default_rng(4)
+    for count in (0, 1, *SELECTION_COUNTS):
+        keys = SELECTION_KEYS[kind](generator, count)
+        for first_bit in (0, 5, 31, 33, 63, 64, 117):
+            held = generator.random(first_bit + count) < share
+            words = np.zeros((len(held) + 63) // 64 + 1, np.uint64)
+            words.view(np.uint8)[: (len(held) + 7) // 8] = np.packbits(held, bitorder="little")
+            words[-1] = ~np.uint64(0)  # what follows the rows' bits counts for nothing
+            for threshold in (np.inf, *keys[:1]):
+                kept_keys, kept_rows = kernels.collect_below(keys, threshold, 7, words, first_bit)
+                twin = np.flatnonzero((keys < threshold) & held[first_bit:])
+                assert (kept_rows == 7 + twin).all()
+                assert (kept_keys == keys[twin]).all()
+
+
+@pytest.mark.parametrize("kind", SELECTION_KEYS)
 def test_at_least_keep_keys_are_within_the_bound(kind: str) -> None:
     generator = np.random.default_rng(3)
     for count in (1, *SELECTION_COUNTS, 3000):

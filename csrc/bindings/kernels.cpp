@@ -1,4 +1,8 @@
 // The kernels one by one, for the tests that compare each with its numpy twin.
+#include <pybind11/stl.h>
+
+#include <optional>
+
 #include "arrays.h"
 #include "core/folded_query.h"
 #include "core/isa.h"
@@ -104,11 +108,16 @@ py::tuple round_tables(const Array<float>& tables) {
     return py::make_tuple(out, step, bias);
 }
 
-py::tuple collect_below(const Array<float>& keys, float threshold, uint32_t first_row) {
+py::tuple collect_below(const Array<float>& keys, float threshold, uint32_t first_row,
+                        const std::optional<Array<uint64_t>>& mask_words, int64_t first_bit) {
+    require(first_bit >= 0, "first_bit is not negative");
+    require(!mask_words || 64 * (mask_words->size() - 1) >= first_bit + keys.size(),
+            "a bit per key in mask_words, and a word more");
     Array<float> out(keys.size() + kBlockRows);
     Array<uint32_t> rows(keys.size() + kBlockRows);
-    const int64_t count = kernels().collect_below(keys.data(), keys.size(), threshold, first_row, out.mutable_data(),
-                                                  rows.mutable_data());
+    const int64_t count = kernels().collect_below(keys.data(), keys.size(), threshold, first_row,
+                                                  mask_words ? mask_words->data() : nullptr, first_bit,
+                                                  out.mutable_data(), rows.mutable_data());
     return py::make_tuple(out[py::slice(0, count, 1)], rows[py::slice(0, count, 1)]);
 }
 
@@ -158,7 +167,8 @@ void bind_kernels(py::module_& module) {
     own.def("table_keys", &table_keys, py::arg("blocks").noconvert(), py::arg("bits"), py::arg("bytes"),
             py::arg("tables").noconvert(), py::arg("form"), py::arg("terms").noconvert());
     own.def("round_tables", &round_tables, py::arg("tables").noconvert());
-    own.def("collect_below", &collect_below, py::arg("keys").noconvert(), py::arg("threshold"), py::arg("first_row"));
+    own.def("collect_below", &collect_below, py::arg("keys").noconvert(), py::arg("threshold"), py::arg("first_row"),
+            py::arg("mask_words") = py::none(), py::arg("first_bit") = 0);
     own.def("bound_of_smallest", &bound_of_smallest, py::arg("keys").noconvert(), py::arg("keep"));
     own.def("select_smallest", &select_smallest, py::arg("keys").noconvert(), py::arg("rows").noconvert(),
             py::arg("keep"));

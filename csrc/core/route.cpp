@@ -26,7 +26,7 @@ void pick_lists(float* keys, int64_t lists, int probe_count, Scratch& scratch, i
     if (probe_count < lists) {
         const float bound = table.bound_of_smallest(keys, lists, probe_count, scratch.bounds.data());
         const float above = std::nextafter(bound, std::numeric_limits<float>::infinity());
-        count = table.collect_below(keys, lists, above, 0, scratch.kept_keys.data(), scratch.kept.data());
+        count = table.collect_below(keys, lists, above, 0, nullptr, 0, scratch.kept_keys.data(), scratch.kept.data());
         if (count < probe_count) {  // too many went beyond float: infinite or NaN, they count as equally far
             const float far = std::numeric_limits<float>::max();
             std::transform(keys, keys + lists, keys, [far](float key) { return std::min(far, key); });

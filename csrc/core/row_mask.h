@@ -20,7 +20,7 @@ class RowMask {
 
     bool all() const { return words_ == nullptr; }
     int64_t count() const { return count_; }
-    bool holds(int64_t row) const { return words_[row >> 6] >> (row & 63) & 1; }
+    const uint64_t* words() const { return words_; }  // nullptr: all rows
 
     // Of rows [begin, end).
     int64_t count(int64_t begin, int64_t end) const {

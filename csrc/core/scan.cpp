@@ -158,13 +158,8 @@ void scan_rows(const SegmentView& segment, const ScanPlan& plan, ScanTile& tile,
                     break;
             }
             const auto number = static_cast<uint32_t>(segment.first_row + row);
-            if (segment.mask.all()) {
-                for (int q = 0; q < queries.count; q++)
-                    shortlist_of(tile, slots, first, q).offer(keys + q * stride, rows, number);
-            } else {
-                for (int q = 0; q < queries.count; q++)
-                    shortlist_of(tile, slots, first, q).offer(keys + q * stride, rows, number, segment.mask, row);
-            }
+            for (int q = 0; q < queries.count; q++)
+                shortlist_of(tile, slots, first, q).offer(keys + q * stride, rows, number, segment.mask, row);
         }
     }
 }

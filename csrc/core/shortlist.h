@@ -27,15 +27,12 @@ class Shortlist {
         threshold_ = threshold;
     }
 
-    // Rows first_row ... first_row + count - 1, with their keys.
-    void offer(const float* keys, int64_t count, uint32_t first_row) {
-        count_ += collect(keys, count, first_row);
+    // Rows first_row ... first_row + count - 1, with their keys; those of them that the mask holds, in which they start
+    // at mask_row.
+    void offer(const float* keys, int64_t count, uint32_t first_row, const RowMask& mask, int64_t mask_row) {
+        count_ += collect(keys, count, first_row, mask, mask_row);
         cut_if_long();
     }
-
-    // As above, but only rows of the mask, in which they start at mask_row. Asking those that passed the threshold
-    // costs less than masking keys: they are few.
-    void offer(const float* keys, int64_t count, uint32_t first_row, const RowMask& mask, int64_t mask_row);
 
     // Any rows, with their keys.
     void offer(const float* keys, int64_t count, const uint32_t* rows);
@@ -59,10 +56,10 @@ class Shortlist {
 
    private:
     // Writes what is below the threshold after what there is; returns how many.
-    int64_t collect(const float* keys, int64_t count, uint32_t first_row) {
+    int64_t collect(const float* keys, int64_t count, uint32_t first_row, const RowMask& mask, int64_t mask_row) {
         reserve(count_ + count);
-        return kernels().collect_below(keys, count, threshold_, first_row, keys_.data() + count_,
-                                       rows_.data() + count_);
+        return kernels().collect_below(keys, count, threshold_, first_row, mask.words(), mask_row,
+                                       keys_.data() + count_, rows_.data() + count_);
     }
 
     void cut_if_long() {

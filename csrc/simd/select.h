@@ -5,15 +5,24 @@
 
 namespace {
 
-int64_t collect_below(const float* keys, int64_t count, float threshold, uint32_t first_row, float* out_keys,
-                      uint32_t* out_rows) {
+// Bits [bit, bit + 32) of a mask, the first one lowest.
+ADANNS_INLINE uint32_t mask_bits(const uint64_t* words, int64_t bit) {
+    const int64_t word = bit >> 6, shift = bit & 63;
+    uint64_t bits = words[word] >> shift;
+    if (shift > 32) bits |= words[word + 1] << (64 - shift);
+    return (uint32_t)bits;
+}
+
+int64_t collect_below(const float* keys, int64_t count, float threshold, uint32_t first_row, const uint64_t* mask_words,
+                      int64_t first_bit, float* out_keys, uint32_t* out_rows) {
     const VecF bound = splat(threshold);
     const VecI lanes = lane_numbers();
     int64_t kept = 0, i = 0;
     const auto keep_vector = [&](int64_t at) {
         const VecF v = load(keys + at);
-        const uint32_t mask = less_mask(v, bound);
-        if (mask == 0) return;
+        uint32_t mask = less_mask(v, bound);
+        if (mask == 0) return;  // first: few vectors pass, and only theirs are looked up among the rows that take part
+        if (mask_words != nullptr) mask &= mask_bits(mask_words, first_bit + at);
         store_compressed(out_keys + kept, v, mask);
         store_compressed(out_rows + kept, lanes + splat_int((int32_t)(first_row + (uint32_t)at)), mask);
         kept += __builtin_popcount(mask);
@@ -28,6 +37,7 @@ int64_t collect_below(const float* keys, int64_t count, float threshold, uint32_
     for (; i + kLanes <= count; i += kLanes) keep_vector(i);
     for (; i < count; i++) {
         if (!(keys[i] < threshold)) continue;
+        if (mask_words != nullptr && !(mask_bits(mask_words, first_bit + i) & 1)) continue;
         out_keys[kept] = keys[i];
         out_rows[kept++] = first_row + (uint32_t)i;
     }
