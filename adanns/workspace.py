@@ -61,7 +61,7 @@ class Workspace:
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array of any content that starts on a cache line. Raises OSError where the disk is too small for it."""
         kind = np.dtype(dtype)
-        if not (self.on_disk and math.prod(shape)):
+        if not self.on_disk or 0 in shape:
             return aligned_empty(shape, dtype)
         return empty_on_disk(shape, kind, self._scratch)
 

@@ -26,10 +26,15 @@ METHODS = {
     "rigid-ivf": "adanns.IVFIndex on the rigid twin, all dims",
 }
 
-# With --device cuda.
+# With --device cuda, what is installed of it.
 GPU_METHODS = {
     "torch-exact": "torch: float16 products and top-k, at every rung",
     "torch-funnel": "torch: a shortlist of a prefix, gathered and compared at all dims",
+    "faiss-gpu-flat": "FAISS GPU Flat at every rung, float16",
+    "faiss-gpu-ivf": "FAISS GPU IVF-Flat on a prefix, reranked by torch",
+    "cuvs-exact": "cuVS brute force at every rung, float16",
+    "cuvs-ivf": "cuVS IVF-Flat on a prefix, reranked by torch",
+    "cuvs-cagra": "cuVS CAGRA on a prefix, reranked by torch",
 }
 
 CODE_METHODS = {

@@ -28,7 +28,7 @@ FLAGS_OF_INTEREST = (
     "asimddp",
     "sve",
 )
-PACKAGES = ("adanns", "numpy", "faiss-cpu", "matplotlib", "torch")
+PACKAGES = ("adanns", "numpy", "faiss-cpu", "matplotlib", "torch", "faiss-gpu-cu12", "cuvs-cu12", "cuvs-cu13")
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 # More than this many cores used by others, on average, and the times are not to be trusted.
 BUSY_CORES = 0.1

@@ -8,7 +8,7 @@ from adanns import datasets
 from benchmarks import data, machine, results, summary, table
 from benchmarks.draw import draw
 from benchmarks.measure import measure_methods, measure_rigid_twin
-from benchmarks.methods import faiss_methods, our_methods, rigid_methods, torch_methods
+from benchmarks.methods import faiss_methods, gpu_methods, our_methods, rigid_methods
 from benchmarks.methods.base import Sweep
 
 MOST_QUERIES = 10_000
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         workload, database = data.prepare(dataset, queries, options.seed, options.threads)
         methods = our_methods(workload, sweep, options.threads, options.device)
         if options.device != "cpu":
-            methods |= torch_methods(workload, options.device)
+            methods |= gpu_methods(workload, sweep, options.device)
         methods |= faiss_methods(workload, database, sweep, options.threads)
         measurements += measure_methods(methods, workload, **measured)
     finished = results.Run(

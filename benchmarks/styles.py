@@ -57,6 +57,11 @@ STYLES = {
     "FAISS flat": Style(GREY, "d", dashed=True),
     "torch exact": Style(GREEN, "X", dashed=True),
     "torch funnel": Style(ORANGE, "P", dashed=True),
+    "FAISS GPU flat": Style(GREY, "D", dashed=True),
+    "FAISS GPU IVF prefix + torch": Style(SKY, "o", dashed=True),
+    "cuVS exact": Style(BLACK, "X", dashed=True),
+    "cuVS IVF prefix + torch": Style(PURPLE, "s", dashed=True),
+    "cuVS CAGRA prefix + torch": Style(VERMILLION, "v", dashed=True),
     # Of the rigid twin.
     "adanns IVF, rigid model": Style(BROWN, "s"),
     "FAISS IVF, rigid model": Style(BROWN, "X", dashed=True),

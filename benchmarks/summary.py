@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks.pareto import by_method, fastest
 from benchmarks.results import Measurement
 
+PEERS = ("faiss", "torch", "cuvs")  # families of methods
 EXACT_METHODS = ("adanns exact", "FAISS flat")
 RECALL_TARGETS = (0.9, 0.95, 0.97, 0.98, 0.99)
 # Points of top-1 given up against exact search of all dims; "no loss" is within 0.1 point, as the papers' plots read.
@@ -66,7 +67,7 @@ def _compare(
                 }
             )
     ours = min((row for row in rows if row["family"] == "adanns"), key=lambda row: row["us"], default=None)
-    peer = min((row for row in rows if row["family"] in ("faiss", "torch")), key=lambda row: row["us"], default=None)
+    peer = min((row for row in rows if row["family"] in PEERS), key=lambda row: row["us"], default=None)
     return {
         "cost": cost,
         "quality": quality,

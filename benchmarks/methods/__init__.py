@@ -1,14 +1,18 @@
 """The methods that are measured, by the names the command line knows."""
 
+import sys
+
 from benchmarks.data import Database, Workload
 from benchmarks.methods.base import Method, Sweep
 from benchmarks.methods.code_sweep import CodeSweep
 from benchmarks.methods.faiss_codes import FaissCodes
 from benchmarks.methods.faiss_peers import FaissPeers
+from benchmarks.methods.gpu_libraries import Cuvs, FaissOnGpu, why_missing
 from benchmarks.methods.our_codes import OurCodes
 from benchmarks.methods.ours import Device, Ours
 from benchmarks.methods.rigid import rigid_methods
 from benchmarks.methods.torch_peers import TorchPeers
+from benchmarks.methods.torch_rows import TorchRows
 
 __all__ = [
     "CodeSweep",
@@ -16,11 +20,11 @@ __all__ = [
     "Sweep",
     "faiss_code_methods",
     "faiss_methods",
+    "gpu_methods",
     "our_code_methods",
     "our_methods",
     "rigid_code_methods",
     "rigid_methods",
-    "torch_methods",
 ]
 
 
@@ -42,10 +46,24 @@ def faiss_methods(workload: Workload, database: Database, sweep: Sweep, threads:
     }
 
 
-def torch_methods(workload: Workload, device: Device) -> dict[str, Method]:
-    """torch's methods over one workload; keys as in benchmarks.__main__.GPU_METHODS."""
-    peers = TorchPeers(workload, device)
-    return {"torch-exact": peers.exact, "torch-funnel": peers.funnel}
+def gpu_methods(workload: Workload, sweep: Sweep, device: Device) -> dict[str, Method]:
+    """What torch, and FAISS's GPU half and cuVS where they are installed, do over one workload on a device.
+
+    Keys as in benchmarks.__main__.GPU_METHODS.
+    """
+    rows = TorchRows(workload, device)
+    peers, faiss, cuvs = TorchPeers(rows), FaissOnGpu(rows, sweep), Cuvs(rows, sweep)
+    methods: dict[str, Method] = {"torch-exact": peers.exact, "torch-funnel": peers.funnel}
+    of_libraries: dict[str, dict[str, Method]] = {
+        "faiss-gpu": {"faiss-gpu-flat": faiss.flat, "faiss-gpu-ivf": faiss.prefix_ivf},
+        "cuvs": {"cuvs-exact": cuvs.exact, "cuvs-ivf": cuvs.prefix_ivf, "cuvs-cagra": cuvs.prefix_graph},
+    }
+    for library, its_methods in of_libraries.items():
+        if missing := why_missing(library):
+            print(f"Without {', '.join(its_methods)}: {missing}", file=sys.stderr)
+        else:
+            methods |= its_methods
+    return methods
 
 
 def our_code_methods(workload: Workload, sweep: CodeSweep, threads: int, device: Device) -> dict[str, Method]:

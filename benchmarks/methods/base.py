@@ -24,7 +24,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Built:
-    """An index in memory and the settings to search it under. `family` is "adanns", "faiss", "torch" or "rigid"."""
+    """An index in memory and the settings to search it under.
+
+    `family` is "adanns", "faiss", "torch", "cuvs" or "rigid".
+    """
 
     method: str
     family: str
