@@ -73,7 +73,7 @@ def _verify(options: argparse.Namespace) -> dict[str, Any]:
 def _compact(options: argparse.Namespace) -> dict[str, Any]:
     index = load(options.folder, mmap=True)
     before = index.health()
-    index.compact(threads=options.threads).save(options.folder)
+    index.compact().save(options.folder)
     return {
         "folder": str(options.folder),
         "rows": index.rows,
@@ -171,7 +171,6 @@ def _parser() -> argparse.ArgumentParser:
     info = command("info", _info, "what an index holds")
     verify = command("verify", _verify, "read an index whole and compare all checksums")
     compact = command("compact", _compact, "make an index one segment without removed rows, in place")
-    compact.add_argument("--threads", type=int, help="default: all that this process may use")
     for one in (info, verify, compact):
         one.add_argument("folder", type=Path)
     return parser

@@ -127,7 +127,7 @@ def _measure(
         index.add(new, threads=options.threads)
         added.append({"index": name, "rows": len(new), "to": first, "seconds": perf_counter() - start})
         start = perf_counter()
-        index.compact(threads=options.threads)
+        index.compact()
         added[-1]["compact_seconds"] = perf_counter() - start
         index.save(folder / name)
     del kinds, index  # both are mapped from the page cache from here on, whole and changed

@@ -35,7 +35,7 @@ def change(index: Any, until: float, seed: int) -> None:
         index.remove(ids[:150], missing="ignore")
         turn += 1
         if turn % 7 == 0:
-            index.compact(threads=2)
+            index.compact()
 
 
 def search(index: Any, until: float, queries: Any, even: adanns.Filter) -> None:

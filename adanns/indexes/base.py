@@ -241,13 +241,11 @@ class Index(ABC, Generic[P]):
             self._snapshot = snapshot.without_empty_segments()
         return int(found.sum())
 
-    def compact(self: I, *, threads: int | None = None) -> I:
+    def compact(self: I) -> I:
         """Make the index one segment without its removed rows; returns it. Nothing is learnt again, so results stay.
 
         Needs memory for a second copy of the rows that stay. Searches may go on meanwhile.
-        threads: as everywhere, but copying takes one.
         """
-        checked_threads(threads)
         with self._changing:
             snapshot = self._snapshot_to_change()
             if not snapshot.whole:
