@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from adanns import _core
 from adanns.arrays import Stages, checked_queries
 from adanns.cuda.engine import Engine, Request, Results, Scan
 from adanns.cuda.graphs import Graphs
-from adanns.cuda.memory import Array
+from adanns.cuda.memory import Array, torch_of
 from adanns.cuda.stored import DeviceArrays
 from adanns.results import Numbers, SearchResult
 
@@ -126,8 +125,6 @@ class DeviceCopy:
 
 def library_of(queries: Any) -> Callable[[Array], Any]:
     """What makes arrays of the library that `queries` are of, without a copy: torch tensors, or cupy's own."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(queries, torch.Tensor):
-        as_tensor: Callable[[Array], Any] = torch.from_dlpack
-        return as_tensor
-    return lambda array: array
+    torch = torch_of(queries)
+    as_own: Callable[[Array], Any] = (lambda array: array) if torch is None else torch.from_dlpack
+    return as_own

@@ -16,6 +16,12 @@ Array: TypeAlias = Any
 """A device array: cupy's, or numpy's in the emulator."""
 
 
+def torch_of(array: Any) -> Any:
+    """The module torch, if `array` is one of its tensors; else None. It is not imported for that."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(array, torch.Tensor) else None
+
+
 class Memory(Protocol):
     """Arrays of one device. Work is queued on `stream`."""
 
@@ -114,8 +120,7 @@ class CupyMemory:
 
     def holds(self, array: Any) -> bool:
         """Whether an array of another library is on the device."""
-        torch = sys.modules.get("torch")
-        if torch is not None and isinstance(array, torch.Tensor):  # one that requires a gradient has no interface
+        if torch_of(array) is not None:  # one that requires a gradient has no interface
             return bool(array.is_cuda)
         return hasattr(array, "__cuda_array_interface__")
 
@@ -133,8 +138,8 @@ class CupyMemory:
 
     def stream_of(self, array: Any) -> AbstractContextManager[Any]:
         """torch's current stream for its tensors on the device; else cupy's, as it is."""
-        torch = sys.modules.get("torch")
-        if torch is None or not isinstance(array, torch.Tensor) or not array.is_cuda:
+        torch = torch_of(array)
+        if torch is None or not array.is_cuda:
             return contextlib.nullcontext()
         current, streams = torch.cuda.current_stream(array.device), self.cupy.cuda
         stream: AbstractContextManager[Any]
