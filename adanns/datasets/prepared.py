@@ -12,7 +12,7 @@ from adanns.datasets.dataset import Dataset, DatasetUnavailableError
 # The cached folder of each, in the format of array_folder. The number behind a name changes with the recipe, so that
 # no old copy is taken for a new one.
 CACHE_NAMES = {
-    "icons-full": "icons-full-1",
+    "icons-full": "icons-full-2",
     "glyphs-1k": "glyphs-1k-1",
     "glyphs-4k": "glyphs-4k-1",
 }

@@ -56,13 +56,14 @@ def train_model(task: ModelTask, progress: ProgressCallback) -> None:
         rows=np.arange(min(len(labels), training.rows or len(labels))),  # rows were shuffled: a random sample
         transform=distorted if training.distort else None,
     )
+    weights = training.prefix_weights if len(task.ladder) > 1 else None  # a rigid model has one loss
     with _threads(task.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         network = ImageNetwork(training.width, task.ladder[-1])
         head = MatryoshkaHead(task.ladder, task.classes, tied=training.tied)
         report = train(
             network,
-            MatryoshkaCrossEntropy(head, label_smoothing=training.label_smoothing),
+            MatryoshkaCrossEntropy(head, label_smoothing=training.label_smoothing, weights=weights),
             batches,
             epochs=training.epochs,
             learning_rate=training.learning_rate,

@@ -14,8 +14,9 @@ class Training:
     """How a network is trained.
 
     width: channels of its first layer. rows: how many database images to train on, None: all. distort: on random
-    affine copies of them. tied: one weight for all heads, MRL-E. batch is in images, learning_rate the peak of a
-    one-cycle schedule.
+    affine copies of them. tied: one weight for all heads, MRL-E. prefix_weights: what each rung of the Matryoshka
+    model's ladder counts in its loss (the paper's c_m), None: the same. batch is in images, learning_rate the peak of
+    a one-cycle schedule.
     """
 
     width: int
@@ -26,6 +27,7 @@ class Training:
     label_smoothing: float = 0.0
     distort: bool = False
     tied: bool = False
+    prefix_weights: tuple[float, ...] | None = None
     rows: int | None = None
     seed: int = 0
 
