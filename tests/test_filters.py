@@ -64,7 +64,7 @@ def test_every_form_of_a_filter_means_the_same() -> None:
 
 
 def test_a_numba_cfunc_is_a_filter() -> None:
-    numba = pytest.importorskip("numba")
+    numba = pytest.importorskip("numba")  # which may come later than a new Python
     index: Any = adanns.ExactIndex().build(rows_of(100))
     for signature in ("int8(int64)", "boolean(int64)"):
         even = numba.cfunc(signature)(lambda identity: identity % 2 == 0)
