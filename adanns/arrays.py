@@ -133,7 +133,13 @@ def row_chunks(
 
 def is_matrix(vectors: Any) -> bool:
     """Whether vectors are one matrix, not chunks of one."""
-    return hasattr(vectors, "__array__") or (isinstance(vectors, Sequence) and not isinstance(vectors, tuple))
+    if hasattr(vectors, "__array__"):
+        return True
+    if not isinstance(vectors, Sequence) or isinstance(vectors, tuple):
+        return False
+    first = vectors[0] if len(vectors) else ()
+    in_chunk = first[0] if isinstance(first, tuple) and len(first) == 2 else first
+    return getattr(in_chunk, "ndim", 1) != 2  # rows, then, and not matrices
 
 
 def _parts_of(whole: NDArray[Any], chunk_rows: int, shared: bool) -> Iterator[tuple[Vectors, Any]]:

@@ -63,6 +63,7 @@ FORMS = {
         rows[start : start + 50].astype((np.float16, np.float32, np.float64)[start % 3]) for start in range(0, ROWS, 50)
     ),
     "a tuple of chunks": lambda rows: (rows[:3], rows[3:]),
+    "a list of chunks": lambda rows: [rows[:3], rows[3:]],
 }
 
 

@@ -112,7 +112,7 @@ class Index(ABC, Generic[P]):
     ) -> I:
         """Index `vectors`, replacing what was there; returns the index.
 
-        vectors: float32 or float16 (rows, dims) - an array, an np.memmap, or an iterator of chunks, each a matrix or a
+        vectors: float32 or float16 (rows, dims) - an array, an np.memmap, or an iterable of chunks, each a matrix or a
             pair (matrix, ids). float64 is converted. Nothing changes where an error is raised.
         ids: unique integers, one per row: any int64 but -1, which means missing. Default 0 ... rows - 1.
         threads: None takes every CPU this process may use. progress: None, a bool, or a callable (what, done, total).

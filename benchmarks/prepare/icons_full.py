@@ -44,7 +44,7 @@ RECIPE = Recipe(
         prefix_weights=(2, 6, 3, 1, 1, 1, 1),  # few dims learn last: see dims-icons-full/NOTE.md
     ),
     rigid_dims=(512,),
-    model_seconds=2400.0,
+    model_seconds=1100.0,
 )
 
 
