@@ -10,7 +10,7 @@ FEWEST_DIMS, MOST_DIMS = 64, 256
 QUICK_PROBES = (1, 8, 64)
 # Codes alone soon find what they can; the shortlists of a rerank are worth more steps.
 PROBES_ALONE = (4, 16, 64)
-PROBES_RERANKED = (2, 4, 8, 16, 32, 64, 128)
+PROBES_RERANKED = (2, 4, 8, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
