@@ -107,6 +107,58 @@ def test_routed_search_is_that_of_the_nearest_lists(vectors: tuple[Array, Array]
     assert found.stats[1].read == pytest.approx(result.stats[1].read, rel=0.2)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("name", INDICES)
+@pytest.mark.parametrize("queries", [2, QUERIES])
+@pytest.mark.parametrize("share", [0.02, 0.4, 0.95])
+def test_a_filter_lets_the_same_rows_through_on_the_device(
+    vectors: tuple[Array, Array], name: str, metric: str, queries: int, share: float
+) -> None:
+    rows, asked = vectors[0], vectors[1][:queries]
+    ids = np.arange(ROWS)[::-1] * 3
+    index = INDICES[name](metric).build(rows, ids=ids)
+    allowed = adanns.Filter(ids[np.random.default_rng(5).random(ROWS) < share])
+    arguments: dict[str, Any] = {"filter": allowed}
+    if not name.startswith("exact") and not name.endswith("alone"):
+        arguments["rerank"] = [(DIMS, 200)]
+    if hasattr(index, "lists"):
+        arguments["probes"] = index.lists
+    result, found = (each.search(asked, 10, **arguments) for each in (index, index.to("cuda")))
+    np.testing.assert_array_equal(found.counts, result.counts)
+    if name.endswith("alone"):  # tables are rounded on the CPU, not here
+        assert shared(found, result) > 0.8
+    else:
+        assert_near(found, result)
+
+
+@pytest.mark.parametrize("name", ["ivf", "ivf planes", "ivfopq", "compact alone"])
+def test_few_probes_of_a_filtered_search_find_as_many_as_are_wanted(vectors: tuple[Array, Array], name: str) -> None:
+    index = INDICES[name]("l2").build(vectors[0])
+    copied = index.to("cuda")
+    of_list = index.segments[0]["list_offsets"]
+    rows = index.segments[0]["ids"][of_list[3] : of_list[5]]  # all in two lists: most queries do not probe them
+    for allowed in (rows, rows[:4], np.zeros(0, np.int64)):
+        found = copied.search(vectors[1], 10, probes=1, filter=allowed)
+        assert (found.counts == min(10, len(allowed))).all()
+        assert set(found.ids[found.ids >= 0].tolist()) <= set(allowed.tolist())
+        if len(allowed) > 10 and not name.endswith("alone"):
+            everywhere = index.search(vectors[1], 10, probes=index.lists, filter=allowed, rerank=[(DIMS, 200)])
+            assert shared(found, everywhere) > 0.9
+
+
+def test_what_a_filter_lets_through_is_put_on_the_device_once(
+    vectors: tuple[Array, Array], device: AnyDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = INDICES["exact"]("ip").build(vectors[0]).to("cuda")
+    made, masked = [], device.masked
+    monkeypatch.setattr(device, "masked", lambda values, mask: made.append(1) or masked(values, mask))
+    even = adanns.Filter(range(0, ROWS, 2))
+    found = [copied.search(vectors[1][:2], 5, filter=even) for _ in range(3)]
+    assert len(made) == 1
+    assert all((one.ids % 2 == 0).all() for one in found)
+    assert (copied.search(vectors[1][:2], 5).ids % 2 == 1).any()
+
+
 @pytest.mark.parametrize("dims", [8, 16, 64])
 def test_any_prefix_is_searched(vectors: tuple[Array, Array], dims: int) -> None:
     for name, argument in (("exact half", "dims"), ("ivf", "scan_dims")):
@@ -152,8 +204,6 @@ def test_what_a_gpu_cannot_do_is_said(vectors: tuple[Array, Array], tmp_path: Pa
     copied = index.to("cuda")
     assert copied.to("cuda") is copied
     assert index.to("cpu") is index
-    with pytest.raises(ValueError, match="filter= is applied on the CPU"):
-        copied.search(vectors[1], 5, filter=[1])
     with pytest.raises(ValueError, match="range_search runs on the CPU"):
         copied.range_search(vectors[1], 1.0)
     with pytest.raises(ValueError, match="then copy that one"):

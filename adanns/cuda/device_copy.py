@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adanns import _core
 from adanns.arrays import Stages, checked_queries
 from adanns.cuda.engine import Engine, Request, Results, Scan
 from adanns.cuda.graphs import Graphs
 from adanns.cuda.memory import Array, torch_of
-from adanns.cuda.stored import DeviceArrays
+from adanns.cuda.stored import AllowedRows, DeviceArrays
 from adanns.results import Numbers, SearchResult
 
 
@@ -35,6 +37,14 @@ class DeviceCopy:
         self._memory = stored.memory
         self._engine = Engine(stored)
         self._graphs = Graphs(self._engine, stored.memory)
+        self._allowed: WeakKeyDictionary[Any, AllowedRows] = WeakKeyDictionary()
+
+    def allowed(self, owner: Any, rows: Callable[[], NDArray[np.bool_]]) -> AllowedRows:
+        """Which rows a filter lets through, put on the device once for as long as `owner` lives."""
+        known = self._allowed.get(owner)
+        if known is None:
+            known = self._allowed[owner] = AllowedRows(rows(), self._memory)
+        return known
 
     def accepted(self, queries: Any, dims: int, name: str = "queries") -> Guests:
         """Queries of cupy or torch where they are, others copied to the device.
@@ -70,20 +80,40 @@ class DeviceCopy:
         probes: int,
         routing_dims: int,
         routing_queries: Guests | None,
+        allowed: AllowedRows | None = None,
     ) -> SearchResult:
-        """As the CPU's search of a snapshot; all but the queries are checked already."""
+        """As the CPU's search of a snapshot; all but the queries are checked already.
+
+        allowed: the rows that may be found. With lists, it then waits to see whether enough were.
+        """
         stored = self._engine.stored
         with self._memory.stream_of(queries):
             guests = self.accepted(queries, stored.dims)
             routing = None if routing_queries is None else routing_queries.rows
             request = Request(k, scan_dims, scan, probes, routing_dims, stages)
-            replayed = self._graphs.search(guests.rows, request) if routing is None else None
-            batches = [replayed] if replayed else self._engine.search(guests.rows, request, routing)
+            replayed = self._graphs.search(guests.rows, request) if routing is None and allowed is None else None
+            batches = [replayed] if replayed else self._engine.search(guests.rows, request, routing, allowed)
+            if allowed is not None and probes:
+                self._search_everywhere(guests.rows, request, batches, allowed)
             distances, ids, counts = guests.give_back(batches)
         count = len(guests.rows)
         return SearchResult(
             distances, ids, counts, lambda: self._stats(count, scan_dims, probes, routing_dims, batches)
         )
+
+    def _search_everywhere(self, rows: Array, request: Request, batches: list[Results], allowed: AllowedRows) -> None:
+        """Where the probed lists hold fewer allowed rows than are wanted, all lists are searched."""
+        wanted, first = min(request.k, allowed.count), 0
+        for batch in batches:
+            answers = batch.answers()
+            short = np.flatnonzero(self._memory.read(answers.counts) < wanted)
+            if len(short):
+                some = self._memory.put(short)
+                queries = self._memory.contiguous(rows[first : first + batch.queries][some])
+                found = self._engine.batch(queries, request._replace(probes=0), queries, allowed)
+                for to, values in zip(answers, found.answers(), strict=True):
+                    to[some] = values
+            first += batch.queries
 
     def _on_host(self, batches: list[Results]) -> tuple[Any, Any, Any]:
         """(distances, ids, counts) of numpy: one copy a batch."""

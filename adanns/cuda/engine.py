@@ -10,7 +10,7 @@ import numpy as np
 
 from adanns.arrays import remeasured
 from adanns.cuda.memory import Array, Memory
-from adanns.cuda.stored import Code, DeviceArrays, Terms
+from adanns.cuda.stored import AllowedRows, Code, DeviceArrays, Terms
 
 MOST_QUERIES = 2048  # of a batch: bounds the workspace, 8 KB to 100 KB a query
 FEW_QUERIES = 4  # up to so many are scanned one by one; tensor cores take more
@@ -87,16 +87,25 @@ class Engine:
         self._memory, self._module = memory or stored.memory, stored.module
         self._multiprocessors: int = stored.module.multiprocessors()
 
-    def search(self, queries: Array, request: Request, routing_queries: Array | None = None) -> list[Results]:
-        """One Results per batch of up to MOST_QUERIES. queries: float32 (queries, dims) on the device, contiguous."""
+    def search(
+        self,
+        queries: Array,
+        request: Request,
+        routing_queries: Array | None = None,
+        allowed: AllowedRows | None = None,
+    ) -> list[Results]:
+        """One Results per batch of up to MOST_QUERIES. queries: float32 (queries, dims) on the device, contiguous.
+
+        allowed: the rows that may be found; None: all.
+        """
         routing = queries if routing_queries is None else routing_queries
         return [
-            self.batch(queries[first:last], request, routing[first:last])
+            self.batch(queries[first:last], request, routing[first:last], allowed)
             for first in range(0, len(queries), MOST_QUERIES)
             for last in (min(first + MOST_QUERIES, len(queries)),)
         ]
 
-    def batch(self, queries: Array, request: Request, routing: Array) -> Results:
+    def batch(self, queries: Array, request: Request, routing: Array, allowed: AllowedRows | None = None) -> Results:
         """One batch."""
         k, scan_dims, scan, probes, routing_dims, stages = request
         stored, lists = self.stored, self.stored.lists
@@ -113,11 +122,11 @@ class Engine:
         keep = plan[0].keep if plan else k
         self._check_keep(keep)
         if scan == "tables":
-            shortlists = self._scan_tables(queries, scan_dims, keep, probed)
+            shortlists = self._scan_tables(queries, scan_dims, keep, probed, allowed)
         elif probed is not None:
-            shortlists = self._scan_lists(queries, scan, scan_dims, keep, probed)
+            shortlists = self._scan_lists(queries, scan, scan_dims, keep, probed, allowed)
         else:
-            planes, terms = self._scanned(scan, scan_dims)
+            planes, terms = self._scanned(scan, scan_dims, allowed)
             shortlists = self._scan_all(planes, terms, queries, stored.rows, scan_dims, keep, tiles=on_tiles)
         return self._rerank(queries, scan, scan_dims, tuple(plan), shortlists, keep, k, probed)
 
@@ -132,12 +141,14 @@ class Engine:
         planes, _ = self._scanned(scan, dims)
         return queries > FEW_QUERIES and bool(self._module.fits_tensor_cores(planes, dims))
 
-    def _scanned(self, scan: Scan, dims: int) -> tuple[Any, Array | None]:
+    def _scanned(self, scan: Scan, dims: int, allowed: AllowedRows | None = None) -> tuple[Any, Array | None]:
         """(planes, terms) that all rows are compared by."""
         if scan == "code":
             code = self._code()
-            return code.planes, code.key_terms[dims]
-        return self.stored.planes, self.stored.terms.at(dims)
+            planes, terms = code.planes, code.key_terms[dims]
+        else:
+            planes, terms = self.stored.planes, self.stored.terms.at(dims)
+        return planes, terms if allowed is None else allowed.of(terms, scan, dims)
 
     def _code(self) -> Code:
         code = self.stored.code
@@ -174,10 +185,12 @@ class Engine:
         del workspace  # the stream's work on it comes before whatever takes this memory next
         return out
 
-    def _scan_lists(self, queries: Array, scan: Scan, dims: int, keep: int, probed: Array) -> Array:
+    def _scan_lists(
+        self, queries: Array, scan: Scan, dims: int, keep: int, probed: Array, allowed: AllowedRows | None
+    ) -> Array:
         lists, memory = self.stored.lists, self._memory
         assert lists is not None
-        planes, terms = self._scanned(scan, dims)
+        planes, terms = self._scanned(scan, dims, allowed)
         out = memory.empty((len(queries), keep), np.uint64)
         probes = probed.shape[1]
         numbers = memory.empty((self._module.list_numbers(lists.count, len(queries), probes),), np.int32)
@@ -201,7 +214,9 @@ class Engine:
         del workspace
         return out
 
-    def _scan_tables(self, queries: Array, dims: int, keep: int, probed: Array | None) -> Array:
+    def _scan_tables(
+        self, queries: Array, dims: int, keep: int, probed: Array | None, allowed: AllowedRows | None
+    ) -> Array:
         stored, memory, module = self.stored, self._memory, self._module
         tables = stored.tables
         if tables is None:
@@ -211,6 +226,9 @@ class Engine:
             raise ValueError(
                 f"{segments} segments of {tables.bits} bits; beside a shortlist of {keep} a GPU scans up to {most}"
             )
+        terms = tables.terms.at(dims)
+        if allowed is not None:
+            terms = allowed.of(terms, "tables", dims)
         probe_stride = 0 if probed is None else probed.shape[1]
         probes = tables.all_lists if probed is None else probed
         rotated_dims = tables.rotation.shape[0]
@@ -229,7 +247,7 @@ class Engine:
         module.scan_tables(
             tables.code,
             stored.metric,
-            self._at(tables.terms.at(dims)),
+            self._at(terms),
             self._tuple(rotated),
             self._at(tables.offsets),
             len(tables.offsets) - 1,

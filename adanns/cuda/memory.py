@@ -61,6 +61,10 @@ class Memory(Protocol):
         """An array of zeros."""
         ...
 
+    def masked(self, values: Array | None, mask: Array) -> Array:
+        """float32: of values, or of zeros, those where the mask is true; NaN elsewhere."""
+        ...
+
     def address(self, array: Array) -> int:
         """Where an array's first element is."""
         ...
@@ -156,6 +160,11 @@ class CupyMemory:
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """An array of zeros."""
         return self.cupy.zeros(shape, np.dtype(dtype))
+
+    def masked(self, values: Array | None, mask: Array) -> Array:
+        """float32: of values, or of zeros, those where the mask is true; NaN elsewhere."""
+        given = np.float32(0) if values is None else values
+        return self.cupy.where(mask, given, np.float32(np.nan))
 
     def address(self, array: Array) -> int:
         """Where an array's first element is."""

@@ -32,6 +32,28 @@ class Terms:
         return None if self.array is None else self.array[self.ladder.index(dims)]
 
 
+class AllowedRows:
+    """Which rows a filter lets through: the terms by which rows are scanned, NaN for all others.
+
+    No kernel knows of filters: a key of NaN is within no bound. Terms are made when a scan first asks for them.
+    """
+
+    def __init__(self, allowed: NDArray[np.bool_], memory: Memory) -> None:
+        self.count = int(allowed.sum())
+        self._allowed, self._memory = memory.put(allowed), memory
+        memory.read(self._allowed[:1])  # a wait: searches on other streams may use it at once
+        self._masked: dict[tuple[str, int], Array] = {}
+
+    def of(self, terms: Array | None, what: str, dims: int) -> Array:
+        """`terms` of a rung, or where there are none, zeros: masked. what: names them."""
+        if (what, dims) not in self._masked:
+            rows = None if terms is None else terms[: len(self._allowed)]
+            masked = self._memory.masked(rows, self._allowed)
+            self._memory.read(masked[:1])  # as above
+            self._masked[what, dims] = masked
+        return self._masked[what, dims]
+
+
 @dataclass(frozen=True)
 class Code:
     """int8 rows of a prefix as one plane, and what makes keys of their dot products at each rung."""

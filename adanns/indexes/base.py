@@ -274,8 +274,8 @@ class Index(ABC, Generic[P]):
 
         cuda: a copy on cupy's current device, compacted if it was changed. Queries of numpy give results of numpy;
             those of cupy and torch are read where they are, without waiting for them, and results come back in their
-            library. Searches only: change and filter `index.to("cpu")`, which costs nothing, since the arrays stay here
-            too. Raises RuntimeError where there is no GPU, saying why, MemoryError where it has too little memory.
+            library. Searches only: change `index.to("cpu")`, which costs nothing, since the arrays stay here too.
+            Raises RuntimeError where there is no GPU, saying why, MemoryError where it has too little memory.
         """
         if device not in ("cpu", "cuda"):
             raise ValueError(f"device={device!r}; choose 'cpu' or 'cuda'")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adanns.arrays import Stages, checked_queries, checked_stages, checked_threads, remeasured
 from adanns.indexes.built import Built
 from adanns.indexes.filters import Filter
-from adanns.indexes.snapshot import Snapshot
+from adanns.indexes.snapshot import Snapshot, unpacked
 from adanns.results import RangeResult, SearchResult
 
 SHORTLIST = 100  # candidates kept of the scan by default
@@ -74,8 +74,11 @@ def search_snapshot(
     built, workers = snapshot.first, checked_threads(threads)
     scan: Scan = built.scan_of(scan_dims)
     if snapshot.device is not None:
+        allowed = None
         if filter is not None:
-            raise ValueError("filter= is applied on the CPU: index.to('cpu').search(...)")
+            seen = Filter.of(filter).narrowed(snapshot)
+            probes = 0 if _lists_are_in_the_way(snapshot, seen.rows, probes) else probes
+            allowed = snapshot.device.allowed(seen, lambda: unpacked(seen.segments[0]))  # a device's copy is one
         return snapshot.device.search(
             queries,
             k,
@@ -85,6 +88,7 @@ def search_snapshot(
             probes=probes,
             routing_dims=routing_dims,
             routing_queries=routing_queries,
+            allowed=allowed,
         )
     rows = checked_queries(queries, built.dims)
     stages = _stages(built, rerank, scan, scan_dims, k)
@@ -154,12 +158,17 @@ def _strategy(snapshot: Snapshot, allowed: int, scan: Scan, probes: int) -> tupl
     everywhere, where lists would.
     """
     built = snapshot.first
-    if probes and PROBED_PER_ALLOWED * allowed * built.lists <= snapshot.rows * probes:
+    if _lists_are_in_the_way(snapshot, allowed, probes):
         # Codes of residuals are read list by list: without planes, by way of all lists.
         return (scan, built.lists) if built.codes_alone else ("planes", 0)
     if not probes and not built.codes_alone and allowed * ROWS_PER_ALLOWED <= snapshot.rows:
         return "planes", 0
     return scan, probes
+
+
+def _lists_are_in_the_way(snapshot: Snapshot, allowed: int, probes: int) -> bool:
+    """Whether the probed lists hold so many more rows than a filter lets through that those are had for less."""
+    return probes > 0 and PROBED_PER_ALLOWED * allowed * snapshot.first.lists <= snapshot.rows * probes
 
 
 def stats_of(

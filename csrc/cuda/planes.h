@@ -54,7 +54,8 @@ inline __host__ __device__ int folded_size(const Planes& planes, int from, int t
 // What a key needs beside the dot product: smaller is nearer (core/kernel_table.h).
 struct KeyTerms {
     Metric metric;
-    const float* terms;  // per row: l2 |x_p|^2, cosine 1 / |x_p|, inner product none
+    // Per row: l2 |x_p|^2, cosine 1 / |x_p|, inner product none or zeros. NaN: the row takes no part.
+    const float* terms;
 };
 
 // A candidate: its key in order-keeping bits above its row. The smaller number is the nearer row, of equal keys the

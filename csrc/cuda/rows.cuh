@@ -7,9 +7,10 @@ namespace adanns::cuda {
 
 inline __device__ float key_of(const KeyTerms& by, float dot, int64_t row) {
     float key = -dot;
+    if (by.metric == Metric::inner_product && by.terms != nullptr) key += by.terms[row];
     if (by.metric == Metric::l2) key = by.terms[row] - 2.0f * dot;
     if (by.metric == Metric::cosine) key = -dot * by.terms[row];
-    return fminf(INFINITY, key);  // where sums went beyond float, NaN becomes infinity
+    return fminf(INFINITY, key);  // NaN, also where sums went beyond float, becomes infinity
 }
 
 // Four neighbouring elements of what one lane loaded, as floats. `bits`: 16 bytes of T.

@@ -117,6 +117,10 @@ class Device:
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         return self._give(np.zeros(shape, dtype), writable=True, initialised=True)
 
+    def masked(self, values: NDArray[Any] | None, mask: NDArray[Any]) -> NDArray[Any]:
+        given = np.float32(0) if values is None else values
+        return self.put(np.where(mask, given, np.float32(np.nan)))
+
     @staticmethod
     def largest(array: NDArray[Any]) -> float:
         return float(np.abs(array).max())
