@@ -138,7 +138,7 @@ def faiss_stand_ins(faiss: Any) -> dict[str, Any]:
         return index
 
     return {
-        "StandardGpuResources": lambda: None,
+        "StandardGpuResources": lambda: SimpleNamespace(setDefaultNullStreamAllDevices=lambda: None),
         "GpuIndexFlatConfig": SimpleNamespace,
         "GpuIndexFlat": lambda resources, dims, metric, config: faiss.IndexFlat(dims, metric),
         "GpuIndexIVFFlat": lists,

@@ -75,42 +75,75 @@ class FaissOnGpu(GpuLibrary):
             config = faiss.GpuIndexFlatConfig()
             config.useFloat16 = True
             with Stopwatch() as watch:
-                index = faiss.GpuIndexFlat(faiss.StandardGpuResources(), dims, self._metric, config)
+                index = TensorIndex(faiss.GpuIndexFlat(self._resources(), dims, self._metric, config))
                 index.add(self.rows.prefix(dims))
                 self.rows.synchronise()
 
-            def nearest(queries: Tensor, k: int, index: Any = index) -> Tensor:
-                return index.search(queries, k)[1]
-
-            yield self._exact("FAISS GPU flat", "faiss", dims, watch.seconds, 2, nearest)
+            yield self._exact("FAISS GPU flat", "faiss", dims, watch.seconds, 2, index.search)
 
     def prefix_ivf(self) -> Iterator[Built]:
         """IVF-Flat on a prefix, then the rerank."""
         faiss, sweep = gpu_faiss(), self.sweep
         for dims in sweep.prefixes:
             with Stopwatch() as watch:
-                index = faiss.GpuIndexIVFFlat(faiss.StandardGpuResources(), dims, sweep.lists, self._metric)
-                index.cp.niter, index.cp.max_points_per_centroid = sweep.iterations, sweep.points_per_list
-                vectors = self.rows.prefix(dims)
+                lists = faiss.GpuIndexIVFFlat(self._resources(), dims, sweep.lists, self._metric)
+                lists.cp.niter, lists.cp.max_points_per_centroid = sweep.iterations, sweep.points_per_list
+                index, vectors = TensorIndex(lists), self.rows.prefix(dims)
                 index.train(vectors)
                 index.add(vectors)
                 self.rows.synchronise()
 
-            def with_probes(probes: int, index: Any = index) -> FirstStage:
-                def nearest(queries: Tensor, keep: int) -> Tensor:
-                    index.nprobe = probes
-                    return index.search(queries, keep)[1]
-
-                return nearest
+            def with_probes(probes: int, index: TensorIndex = index) -> FirstStage:
+                parameters = faiss.SearchParametersIVF(nprobe=probes)
+                return lambda queries, keep: index.search(queries, keep, parameters)
 
             size = 4 * dims + 8 + 2 * self.rows.workload.dims
             settings = self._lists_searched(dims, with_probes)
             yield Built("FAISS GPU IVF prefix + torch", "faiss", watch.seconds, size, settings)
 
+    @staticmethod
+    def _resources() -> Any:
+        """On the default stream, which is torch's too, so that neither waits for the other."""
+        resources = gpu_faiss().StandardGpuResources()
+        resources.setDefaultNullStreamAllDevices()
+        return resources
+
     @property
     def _metric(self) -> int:
         faiss = gpu_faiss()
         return int(faiss.METRIC_INNER_PRODUCT if self.rows.workload.metric == "ip" else faiss.METRIC_L2)
+
+
+class TensorIndex:
+    """An index of FAISS that takes torch's tensors where they are, by its C++ methods.
+
+    FAISS's own module for that changes all of its classes, and those that take numpy get slower and break.
+    """
+
+    def __init__(self, index: Any) -> None:
+        self._index, self._faiss = index, gpu_faiss()
+
+    def train(self, vectors: Tensor) -> None:
+        """float32, contiguous, as everywhere here."""
+        self._index.train_c(len(vectors), self._faiss.cast_integer_to_float_ptr(vectors.data_ptr()))
+
+    def add(self, vectors: Tensor) -> None:
+        """Rows behind those that are there."""
+        self._index.add_c(len(vectors), self._faiss.cast_integer_to_float_ptr(vectors.data_ptr()))
+
+    def search(self, queries: Tensor, k: int, parameters: Any = None) -> Tensor:
+        """Rows, int64 (queries, k); -1 for none."""
+        distances = queries.new_empty((len(queries), k))
+        rows = queries.new_empty((len(queries), k), dtype=importlib.import_module("torch").int64)
+        self._index.search_c(
+            len(queries),
+            self._faiss.cast_integer_to_float_ptr(queries.data_ptr()),
+            k,
+            self._faiss.cast_integer_to_float_ptr(distances.data_ptr()),
+            self._faiss.cast_integer_to_idx_t_ptr(rows.data_ptr()),
+            parameters,
+        )
+        return rows
 
 
 class Cuvs(GpuLibrary):
@@ -187,11 +220,10 @@ class Cuvs(GpuLibrary):
 
 
 def gpu_faiss() -> Any:
-    """FAISS, taught torch's tensors; ImportError where it has no GPU."""
+    """FAISS; ImportError where it was built without a GPU."""
     faiss: Any = importlib.import_module("faiss")
     if not hasattr(faiss, "StandardGpuResources"):
         raise ImportError("this FAISS was built without its GPU half (faiss-gpu has it)")
-    importlib.import_module("faiss.contrib.torch_utils")
     return faiss
 
 

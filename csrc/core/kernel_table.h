@@ -80,9 +80,9 @@ struct KernelTable {
     using TableKeys = void (*)(const TableBlocks& blocks, const TableQueries& queries, KeyForm form);
     TableKeys nibble_keys, byte_keys;
 
-    // Writes (key, first_row + i) for every keys[i] < threshold, in order; returns how many. Where there are mask words,
-    // only of those whose bit first_bit + i is set; one word more than the bits need can be read. The outputs have room
-    // for count + 16.
+    // Writes (key, first_row + i) for every keys[i] < threshold, in order; returns how many. Where there are mask
+    // words, only of those whose bit first_bit + i is set; one word more than the bits need can be read. The outputs
+    // have room for count + 16.
     int64_t (*collect_below)(const float* keys, int64_t count, float threshold, uint32_t first_row,
                              const uint64_t* mask_words, int64_t first_bit, float* out_keys, uint32_t* out_rows);
 
