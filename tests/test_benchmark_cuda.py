@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -162,8 +163,9 @@ def cuvs_stand_ins() -> dict[str, Any]:
 
     modules: dict[str, Any] = {name: ModuleType(name) for name in ("cuvs", "cuvs.neighbors")}
     exact = ModuleType("cuvs.neighbors.brute_force")
-    exact.build = lambda rows, metric: (rows, metric)  # type: ignore[attr-defined]
-    exact.search = nearest  # type: ignore[attr-defined]
+    # This one keeps no reference to the rows.
+    exact.build = lambda rows, metric: (weakref.ref(rows), metric)  # type: ignore[attr-defined]
+    exact.search = lambda index, queries, k: nearest((index[0](), index[1]), queries, k)  # type: ignore[attr-defined]
     modules[exact.__name__] = exact
     for name in ("ivf_flat", "cagra"):
         module: Any = ModuleType(f"cuvs.neighbors.{name}")

@@ -155,10 +155,12 @@ class Cuvs(GpuLibrary):
         half = self.rows.torch.float16
         for dims in self.rows.workload.dataset.ladder:
             with Stopwatch() as watch:
-                index = module.build(self.rows.prefix(dims, half), metric=self._metric)
+                vectors = self.rows.prefix(dims, half)
+                index = module.build(vectors, metric=self._metric)
                 self.rows.synchronise()
 
-            def nearest(queries: Tensor, k: int, index: Any = index) -> Tensor:
+            # The index reads the vectors where they are, and does not keep them.
+            def nearest(queries: Tensor, k: int, index: Any = index, vectors: Tensor = vectors) -> Tensor:
                 return self._tensor(module.search(index, queries.to(half), k)[1])
 
             yield self._exact("cuVS exact", "cuvs", dims, watch.seconds, 2, nearest)
