@@ -194,6 +194,12 @@ def test_a_disk_too_small_to_decode_to_is_named_with_the_file(tmp_path: Path, mo
     assert raised.value.errno == errno.ENOSPC
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_more_rows_than_can_be_addressed_are_named_with_the_file(tmp_path: Path, on_disk: bool) -> None:
+    with pytest.raises(ValueError, match=r"a\.parquet: its header means an array of"):
+        arrow_file._empty(tmp_path / "a.parquet", (2**62, 4), np.dtype("f4"), tmp_path if on_disk else None)
+
+
 def test_an_uncompressed_arrow_file_of_one_batch_stays_mapped(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     write_arrow(tmp_path / "a.arrow", table(np.ones((1000, 64), np.float32), np.arange(1000)))

@@ -114,7 +114,7 @@ def _empty(
 ) -> npt.NDArray[Any]:
     try:
         return np.empty(shape, dtype) if scratch is None else empty_on_disk(shape, dtype, scratch)
-    except (MemoryError, ValueError) as error:  # numpy's ValueError: more than can be addressed
+    except (MemoryError, ValueError, OverflowError) as error:  # the latter two: more than can be addressed
         raise ValueError(f"{file}: its header means an array of {shape}, which the memory does not hold") from error
     except OSError as error:
         place = f"an array of {shape}, for which {scratch} has no room ({error.strerror})"
