@@ -29,14 +29,15 @@ class GpuLibrary:
     rows: TorchRows
     sweep: Sweep
 
-    def _exact(self, name: str, family: str, dims: int, seconds: float, bytes_a_dim: int, nearest: FirstStage) -> Built:
+    def _exact(self, name: str, family: str, dims: int, seconds: float, nearest: FirstStage) -> Built:
+        """Of vectors in float16."""
         rows = self.rows
 
         def search(queries: Floats, k: int, threads: int) -> Ids:
             return rows.in_batches(queries, RERANK_BATCH, lambda some: nearest(rows.cut(some, dims), k))
 
         cost = constant(evaluate.mflops_exact(rows.workload.rows, dims))
-        return Built(name, family, seconds, bytes_a_dim * dims, [Setting({"dims": dims}, search, cost)])
+        return Built(name, family, seconds, 2 * dims, [Setting({"dims": dims}, search, cost)])
 
     def _reranked(
         self, dims: int, parameters: dict[str, Any], keep: int, mflops: float, nearest: FirstStage
@@ -78,8 +79,7 @@ class FaissOnGpu(GpuLibrary):
                 index = TensorIndex(faiss.GpuIndexFlat(self._resources(), dims, self._metric, config))
                 index.add(self.rows.prefix(dims))
                 self.rows.synchronise()
-
-            yield self._exact("FAISS GPU flat", "faiss", dims, watch.seconds, 2, index.search)
+            yield self._exact("FAISS GPU flat", "faiss", dims, watch.seconds, index.search)
 
     def prefix_ivf(self) -> Iterator[Built]:
         """IVF-Flat on a prefix, then the rerank."""
@@ -125,11 +125,11 @@ class TensorIndex:
 
     def train(self, vectors: Tensor) -> None:
         """float32, contiguous, as everywhere here."""
-        self._index.train_c(len(vectors), self._faiss.cast_integer_to_float_ptr(vectors.data_ptr()))
+        self._index.train_c(len(vectors), self._floats(vectors))
 
     def add(self, vectors: Tensor) -> None:
         """Rows behind those that are there."""
-        self._index.add_c(len(vectors), self._faiss.cast_integer_to_float_ptr(vectors.data_ptr()))
+        self._index.add_c(len(vectors), self._floats(vectors))
 
     def search(self, queries: Tensor, k: int, parameters: Any = None) -> Tensor:
         """Rows, int64 (queries, k); -1 for none."""
@@ -137,13 +137,16 @@ class TensorIndex:
         rows = queries.new_empty((len(queries), k), dtype=importlib.import_module("torch").int64)
         self._index.search_c(
             len(queries),
-            self._faiss.cast_integer_to_float_ptr(queries.data_ptr()),
+            self._floats(queries),
             k,
-            self._faiss.cast_integer_to_float_ptr(distances.data_ptr()),
+            self._floats(distances),
             self._faiss.cast_integer_to_idx_t_ptr(rows.data_ptr()),
             parameters,
         )
         return rows
+
+    def _floats(self, tensor: Tensor) -> Any:
+        return self._faiss.cast_integer_to_float_ptr(tensor.data_ptr())
 
 
 class Cuvs(GpuLibrary):
@@ -163,7 +166,7 @@ class Cuvs(GpuLibrary):
             def nearest(queries: Tensor, k: int, index: Any = index, vectors: Tensor = vectors) -> Tensor:
                 return self._tensor(module.search(index, queries.to(half), k)[1])
 
-            yield self._exact("cuVS exact", "cuvs", dims, watch.seconds, 2, nearest)
+            yield self._exact("cuVS exact", "cuvs", dims, watch.seconds, nearest)
 
     def prefix_ivf(self) -> Iterator[Built]:
         """IVF-Flat on a prefix, then the rerank."""
