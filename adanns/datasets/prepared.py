@@ -13,7 +13,7 @@ from adanns.datasets.dataset import Dataset, DatasetUnavailableError
 # no old copy is taken for a new one.
 CACHE_NAMES = {
     "icons-full": "icons-full-2",
-    "glyphs-1k": "glyphs-1k-1",
+    "glyphs-1k": "glyphs-1k-2",
     "glyphs-4k": "glyphs-4k-1",
 }
 

@@ -36,9 +36,10 @@ GLYPH_SETS = {
             name="glyphs-1k",
             cache_name=CACHE_NAMES["glyphs-1k"],
             ladder=default_ladder(2048),
-            training=Training(width=16, epochs=1, batch=512, learning_rate=4e-3),
+            # After one epoch the rigid model was ahead of the Matryoshka model by a point, after two it is behind.
+            training=Training(width=16, epochs=2, batch=512, learning_rate=4e-3),
             rigid_dims=(2048,),
-            model_seconds=1000.0,
+            model_seconds=1300.0,
         ),
     ),
     # Half of the 4 million rows are distorted copies: the fonts have no more. One weight for all heads, since 4,000
