@@ -32,18 +32,21 @@ class Multiprocessor:
 _LARGE, _SMALL = Multiprocessor(2048, 228 << 10), Multiprocessor(1536, 100 << 10)
 MULTIPROCESSORS = {80: Multiprocessor(2048, 164 << 10), 86: _SMALL, 89: _SMALL, 90: _LARGE, 100: _LARGE, 120: _SMALL}
 
-# Threads of a block and its shared bytes, by kernel: scans of 64 dims of ImageNet-1K's rows for 100 candidates, of
-# table codes of 32 bytes; a rerank of 100 candidates at 2,048 dims at most; an assignment at 64 dims.
+# Threads of a block and its shared bytes, by kernel: scans of 64 dims of ImageNet-1K's rows for 100 candidates (of
+# all 2,048 dims by the largest tile), of table codes of 32 bytes; a rerank of 100 candidates at 2,048 dims at most; an
+# assignment at 64 dims.
 LAUNCHES = {
     "sample_rows<1>": (256, 352),
     "sample_rows<4>": (256, 1_120),
     "collect_all_rows<1>": (256, 352),
     "collect_all_rows<4>": (256, 1_120),
     "scan_all_again": (256, 4_512),
-    "sample_tiles<16>": (256, 76_256),
-    "sample_tiles<128>": (256, 97_568),
-    "collect_tiles<16>": (256, 76_256),
-    "collect_tiles<128>": (256, 97_568),
+    "sample_tiles<SmallTile>": (256, 76_256),
+    "sample_tiles<LargeTile>": (256, 97_568),
+    "sample_tiles<LargestTile>": (512, 92_160),
+    "collect_tiles<SmallTile>": (256, 76_256),
+    "collect_tiles<LargeTile>": (256, 97_568),
+    "collect_tiles<LargestTile>": (512, 92_160),
     "halve_queries": (256, 288),
     "bound_lists": (256, 34_272),
     "collect_list_items<1>": (128, 352),
@@ -142,9 +145,9 @@ def parsed(text: str, arch: int) -> list[Kernel]:
 
 
 def short_name(signature: str) -> str:
-    """`void a::(anonymous namespace)::scan<4>(b::C, long)` is scan<4>."""
+    """`void a::(anonymous namespace)::scan<a::Tile>(b::C, long)` is scan<Tile>."""
     plain = signature.replace("(anonymous namespace)::", "").split("(")[0].split(" ")[-1]
-    return plain.rsplit("::", 1)[-1]
+    return re.sub(r"\w+::", "", plain)
 
 
 def occupancy(of: Multiprocessor, threads: int, registers: int, shared_bytes: int) -> float:

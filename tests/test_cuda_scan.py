@@ -50,6 +50,27 @@ def test_scan_on_tensor_cores_equals_twin_in_any_order(
     cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, metric, 37), 10)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("types", "metric"),
+    [
+        ({150: "float32"}, "l2"),
+        ({150: "float16"}, "ip"),
+        ({150: "int8"}, "cosine"),
+        ({40: "int8", 99: "float16", 150: "float32"}, "cosine"),
+    ],
+)
+def test_many_queries_of_long_vectors_equal_twin_in_any_order(
+    loaded: Loaded, device: AnyDevice, types: dict[int, str], metric: str, order: str
+) -> None:
+    rng = np.random.default_rng(3)
+    rows, queries = small_integers(rng, (300, 150)), small_integers(rng, (130, 150))
+    stored = Stored.of(loaded[0], device, rows, types)
+    with loaded[1].order(order):
+        found = stored.scan_all(queries, metric, dims=139, keep=10, tiles=True)  # tiles of the largest size
+    cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, metric, 139), 10)
+
+
 ODD_SIZES: list[tuple[int, int, int, dict[int, str]]] = [
     (0, 8, 3, {8: "float16"}),
     (1, 1, 1, {1: "float32"}),

@@ -4,31 +4,31 @@
 namespace adanns::cuda {
 namespace {
 
-constexpr int kTile = kLargeTile;  // rows that are assigned together
+using Rows = LargeTile;  // its queries are the rows to assign
 constexpr int kAssignThreads = 256;
 
-__global__ void __launch_bounds__(kTileThreads, 2)
+__global__ void __launch_bounds__(Rows::kThreads, Rows::kBlocks)
     nearest_centroids(ScanArguments arguments, HalfQueries rows, TiledRows centroids, int chunks, Candidate* nearest) {
     const Split split(centroids, centroids.count);
     SharedMemory memory = SharedMemory::of_block();
-    auto* best = memory.take<Candidate>(kTile);
-    const TileShared shared = prepare_tile<kTile>(memory, arguments, rows, centroids, chunks);
-    for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kTileThreads) best[i] = kNoCandidate;
+    auto* best = memory.take<Candidate>(Rows::kQueries);
+    const TileShared<Rows> shared = prepare_tile<Rows>(memory, arguments, rows, centroids, chunks);
+    for (int i = static_cast<int>(threadIdx.x); i < Rows::kQueries; i += Rows::kThreads) best[i] = kNoCandidate;
     __syncthreads();
-    visit_tiles<kTile>(arguments, rows, centroids, chunks, split, shared,
-                       [&](int row, const float (&keys)[kLaneScores], int64_t first) {
-                           Candidate nearer = kNoCandidate;
+    visit_tiles<Rows>(arguments, rows, centroids, chunks, split, shared,
+                      [&](int row, const float (&keys)[kLaneScores], int64_t first) {
+                          Candidate nearer = kNoCandidate;
 #pragma unroll
-                           for (int i = 0; i < kLaneScores; i++) {
-                               const auto number = static_cast<uint32_t>(first + i + (i >= 4 ? 4 : 0));
-                               const Candidate one = candidate(fminf(INFINITY, keys[i]), number);
-                               nearer = one < nearer ? one : nearer;
-                           }
-                           atomicMin(&best[row], nearer);
-                       });
+                          for (int i = 0; i < kLaneScores; i++) {
+                              const auto number = static_cast<uint32_t>(first + i + (i >= 4 ? 4 : 0));
+                              const Candidate one = candidate(fminf(INFINITY, keys[i]), number);
+                              nearer = one < nearer ? one : nearer;
+                          }
+                          atomicMin(&best[row], nearer);
+                      });
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < kTile; i += kTileThreads) {
-        const int row = static_cast<int>(blockIdx.x) * kTile + i;
+    for (int i = static_cast<int>(threadIdx.x); i < Rows::kQueries; i += Rows::kThreads) {
+        const int row = static_cast<int>(blockIdx.x) * Rows::kQueries + i;
         if (row < arguments.queries.count) nearest[row] = best[i];
     }
 }
@@ -62,13 +62,14 @@ void assign(const Queries& rows, int dims, const Planes& plane, const float* ter
             Candidate* nearest, double sum_scale, const Assigned& out, cudaStream_t stream) {
     const ScanArguments arguments{plane, {Metric::l2, terms}, rows, dims, 1};
     const TiledRows centroids{clusters, 1};
-    const int padded = (rows.count + kTile - 1) / kTile * kTile, chunks = chunks_of(plane, dims);
+    const int padded = (rows.count + Rows::kQueries - 1) / Rows::kQueries * Rows::kQueries,
+              chunks = chunks_of<Rows>(plane, dims);
     const HalfQueries halved = halve(plane, rows, dims, padded, halves, stream);
     SharedMemory memory = SharedMemory::none();
-    memory.take<Candidate>(kTile);
-    TileShared(memory, kTile, rows_of_tile(kTile), chunks);
-    launch("nearest_centroids", nearest_centroids, dim3(static_cast<unsigned>(padded / kTile)), dim3(kTileThreads),
-           memory.taken(), stream, arguments, halved, centroids, chunks, nearest);
+    memory.take<Candidate>(Rows::kQueries);
+    TileShared<Rows>(memory, chunks);
+    launch("nearest_centroids", nearest_centroids, dim3(static_cast<unsigned>(padded / Rows::kQueries)),
+           dim3(Rows::kThreads), memory.taken(), stream, arguments, halved, centroids, chunks, nearest);
     const auto blocks = static_cast<unsigned>((int64_t{rows.count} * kWarp + kAssignThreads - 1) / kAssignThreads);
     launch("add_rows", add_rows, dim3(blocks), dim3(kAssignThreads), 0, stream, rows, dims,
            static_cast<const float*>(plane.plane[0].rows), plane.plane[0].stride, nearest, sum_scale, out);

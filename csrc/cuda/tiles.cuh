@@ -1,8 +1,8 @@
 // Tiles of queries times tiles of rows on tensor cores; scores go from them through a few hundred bytes of shared
 // memory to whoever compares them.
 //
-// A tile of queries stays with its block, which copies tiles of rows to shared memory chunk by chunk, kStages chunks on
-// their way at once (cp.async). int8 and float32 become float16 there, where they are. Eight warps share the products.
+// A tile of queries stays with its block, which copies tiles of rows to shared memory chunk by chunk, some chunks on
+// their way at once (cp.async). int8 and float32 become float16 there, where they are. The warps share the products.
 #pragma once
 
 #include "cuda/scan.cuh"
@@ -11,12 +11,8 @@ namespace adanns::cuda {
 
 namespace wmma = nvcuda::wmma;
 
-constexpr int kTileThreads = 256, kTileWarps = kTileThreads / kWarp;
 constexpr int kSide = 16;                // of a matrix that a warp multiplies at once
-constexpr int kChunk = 64;               // elements of queries and rows in shared memory at a time
-constexpr int kStride = kChunk + 8;      // halves; so that neighbouring rows lie in different banks
-constexpr int kScoreStride = kSide + 8;  // likewise, as the lanes of visit_tiles read them
-constexpr int kStages = 3;               // chunks on their way at once
+constexpr int kScoreStride = kSide + 8;  // so that the lanes of visit_tiles read different banks
 constexpr int kLaneScores = 8;           // of a matrix of 256
 constexpr int kLoadHalves = kLoadBytes / 2;
 
@@ -33,7 +29,7 @@ struct TiledRows {
     int64_t count, step;
 };
 
-// Up to kChunk neighbouring elements of a plane, and where they are in a query.
+// Up to kChunk (of a tile) neighbouring elements of a plane, and where they are in a query.
 struct Chunk {
     const unsigned char* rows;  // its first element in the first row
     int64_t row_bytes;
@@ -42,27 +38,49 @@ struct Chunk {
     float inverse;  // float32: 1 / half_scale
 };
 
-inline __host__ __device__ int elements_of_chunk(ScalarType type) {
-    return type == ScalarType::float32 ? kChunk / 2 : kChunk;
-}
+// Tiles that are built. kQueries times kRows scores, of which each of kThreads threads holds a share in registers: a
+// warp kQueryMatrices by kRowMatrices matrices. kBlocks blocks fit a multiprocessor, and kStages chunks of kChunk
+// elements their shared memory.
+template <int kTileQueries, int kTileRows, int kTileQueryWarps, int kTileThreads, int kTileBlocks, int kTileChunk,
+          int kTileStages>
+struct Tile {
+    static constexpr int kQueries = kTileQueries, kRows = kTileRows, kThreads = kTileThreads, kBlocks = kTileBlocks;
+    static constexpr int kChunk = kTileChunk, kStages = kTileStages;
+    static constexpr int kStride = kChunk + 8;  // halves; so that neighbouring rows lie in different banks
+    static constexpr int kWarps = kThreads / kWarp, kQueryWarps = kTileQueryWarps, kRowWarps = kWarps / kQueryWarps;
+    static constexpr int kQueryMatrices = kQueries / kQueryWarps / kSide;
+    static constexpr int kRowMatrices = kRows / kRowWarps / kSide;
 
-inline int chunks_of(const Planes& planes, int dims) {
+    // Elements of a plane that share a chunk: one of floats is half full.
+    static __host__ __device__ constexpr int chunk_of(ScalarType type) {
+        return type == ScalarType::float32 ? kChunk / 2 : kChunk;
+    }
+};
+
+struct SmallTile : Tile<16, 128, 1, 256, 2, 64, 3> {};
+struct LargeTile : Tile<128, 64, 4, 256, 2, 64, 3> {};
+// Copies half of what LargeTile copies per product, for vectors so long that the second-level cache bounds that one.
+struct LargestTile : Tile<256, 128, 4, 512, 1, 32, 2> {};
+
+template <class Tile>
+int chunks_of(const Planes& planes, int dims) {
     int chunks = 0;
     for (int i = 0; i < planes.count; i++) {
-        const int most = elements_of_chunk(planes.plane[i].type);
+        const int most = Tile::chunk_of(planes.plane[i].type);
         chunks += (Stretch(planes.plane[i], 0, dims).elements + most - 1) / most;
     }
     return chunks;
 }
 
 // By one thread.
-inline __device__ void list_chunks(const Planes& planes, int dims, const TiledRows& rows, Chunk* chunks) {
+template <class Tile>
+__device__ void list_chunks(const Planes& planes, int dims, const TiledRows& rows, Chunk* chunks) {
     int in_query = 0;
     for (int i = 0; i < planes.count; i++) {
         const Plane& plane = planes.plane[i];
         const int elements = Stretch(plane, 0, dims).elements;
         const int64_t bytes = plane.type == ScalarType::int8 ? 1 : plane.type == ScalarType::float16 ? 2 : 4;
-        const int most = elements_of_chunk(plane.type);
+        const int most = Tile::chunk_of(plane.type);
         for (int first = 0; first < elements; first += most) {
             const int some = elements - first < most ? elements - first : most;
             *chunks++ = {static_cast<const unsigned char*>(plane.rows) + first * bytes,
@@ -76,35 +94,22 @@ inline __device__ void list_chunks(const Planes& planes, int dims, const TiledRo
     }
 }
 
-constexpr int kLargeTile = 128, kSmallTile = 16;  // queries
-
-template <int kQueries>
-struct TileShape {
-    static constexpr int kRows = kQueries == kLargeTile ? 64 : 128;  // as many as registers hold sums of
-    static constexpr int kQueryWarps = kQueries == kLargeTile ? 4 : 1, kRowWarps = kTileWarps / kQueryWarps;
-    static constexpr int kQueryMatrices = kQueries / kQueryWarps / kSide;  // of one warp
-    static constexpr int kRowMatrices = kRows / kRowWarps / kSide;
-};
-
-inline int rows_of_tile(int tile) {
-    return tile == kLargeTile ? TileShape<kLargeTile>::kRows : TileShape<kSmallTile>::kRows;
-}
-
 // What a stage holds: a chunk of queries, and one of rows as they are stored, and their terms.
+template <class Tile>
 struct TileShared {
-    __half *queries, *rows;  // (stages, tile, kStride)
+    __half *queries, *rows;  // (stages, queries or rows, kStride)
     float* terms;            // (stages, rows)
     float *scores, *bounds, *scales, *constants;
     Chunk* chunks;
 
-    __host__ __device__ TileShared(SharedMemory& memory, int tile, int tile_rows, int chunks)
-        : queries(memory.take<__half>(static_cast<std::size_t>(kStages * tile * kStride))),
-          rows(memory.take<__half>(static_cast<std::size_t>(kStages * tile_rows * kStride))),
-          terms(memory.take<float>(static_cast<std::size_t>(kStages * tile_rows))),
-          scores(memory.take<float>(kTileWarps * kSide * kScoreStride)),
-          bounds(memory.take<float>(static_cast<std::size_t>(tile))),
-          scales(memory.take<float>(static_cast<std::size_t>(tile))),
-          constants(memory.take<float>(static_cast<std::size_t>(tile))),
+    __host__ __device__ TileShared(SharedMemory& memory, int chunks)
+        : queries(memory.take<__half>(Tile::kStages * Tile::kQueries * Tile::kStride)),
+          rows(memory.take<__half>(Tile::kStages * Tile::kRows * Tile::kStride)),
+          terms(memory.take<float>(Tile::kStages * Tile::kRows)),
+          scores(memory.take<float>(Tile::kWarps * kSide * kScoreStride)),
+          bounds(memory.take<float>(Tile::kQueries)),
+          scales(memory.take<float>(Tile::kQueries)),
+          constants(memory.take<float>(Tile::kQueries)),
           chunks(memory.take<Chunk>(static_cast<std::size_t>(chunks))) {}
 };
 
@@ -129,36 +134,34 @@ struct Split {
     }
 };
 
-// A tile of queries against tiles of rows, chunk by chunk, kStages chunks on their way.
-template <int kQueries>
+// A tile of queries against tiles of rows, chunk by chunk, kStages of them on their way or in use.
+template <class Tile>
 class Tiles {
    public:
-    using Shape = TileShape<kQueries>;
-
     __device__ Tiles(const HalfQueries& queries, const float* terms, const TiledRows& rows, int chunks,
-                     const TileShared& shared, const Split& split)
+                     const TileShared<Tile>& shared, const Split& split)
         : queries_(queries), terms_(terms), rows_(rows), chunks_(chunks), shared_(shared), split_(split) {
-        for (int stage = 0; stage < kStages - 1; stage++) start_next();
+        for (int stage = 0; stage < Tile::kStages - 1; stage++) start_next();
     }
 
     // Once all threads have come here, the next chunk's stage, until the next call.
     __device__ int take(int chunk) {
-        __pipeline_wait_prior(kStages - 2);
+        __pipeline_wait_prior(Tile::kStages - 2);
         __syncthreads();
-        const int stage = (stage_ + 1) % kStages;  // of which the copy began first
-        start_next();                              // into the stage that was taken before this one
+        const int stage = (stage_ + 1) % Tile::kStages;  // of which the copy began first
+        start_next();                                    // into the stage that was taken before this one
         const Chunk& taken = shared_.chunks[chunk];
         if (taken.type == ScalarType::int8) halve_codes(rows_of(stage));
         if (taken.type == ScalarType::float32) halve_floats(rows_of(stage), taken.inverse);
         return stage;
     }
 
-    __device__ __half* rows_of(int stage) const { return shared_.rows + stage * Shape::kRows * kStride; }
+    __device__ __half* rows_of(int stage) const { return shared_.rows + stage * Tile::kRows * Tile::kStride; }
     // Of one chunk, queries stay where they are.
     __device__ __half* queries_of(int stage) const {
-        return shared_.queries + (chunks_ == 1 ? 0 : stage) * kQueries * kStride;
+        return shared_.queries + (chunks_ == 1 ? 0 : stage) * Tile::kQueries * Tile::kStride;
     }
-    __device__ float* terms_of(int stage) const { return shared_.terms + stage * Shape::kRows; }
+    __device__ float* terms_of(int stage) const { return shared_.terms + stage * Tile::kRows; }
 
    private:
     __device__ void start_next() {
@@ -171,52 +174,52 @@ class Tiles {
             }
             if (chunks_ > 1 || row_ == 0) copy_queries(chunk);
             copy_terms();
-            if (++chunk_ == chunks_) chunk_ = 0, row_ += Shape::kRows;
+            if (++chunk_ == chunks_) chunk_ = 0, row_ += Tile::kRows;
         }
         __pipeline_commit();
-        stage_ = (stage_ + 1) % kStages;
+        stage_ = (stage_ + 1) % Tile::kStages;
     }
 
     // 16 bytes a thread and turn. A row of the copy is kStride halves long, whatever its elements.
     template <class T>
     __device__ __forceinline__ void copy_rows(const Chunk& chunk) const {
         constexpr int kElements = Loaded<T>::kElements, kParts = parts_of<T>();
-        constexpr int kLoads = Shape::kRows * kParts / kTileThreads;
         const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
+        if (!has_load<T>(thread)) return;
         const bool inside = part * kElements < chunk.elements;
         const int first = row_ + thread / kParts;
         const unsigned char* from = chunk.rows + (split_.begin + first) * chunk.row_bytes + part * kLoadBytes;
-        __half* to = rows_of(stage_) + thread / kParts * kStride + part * kLoadHalves;
+        __half* to = rows_of(stage_) + thread / kParts * Tile::kStride + part * kLoadHalves;
 #pragma unroll
-        for (int i = 0; i < kLoads; i++) {
-            constexpr int kRows = kTileThreads / kParts;  // of one turn
+        for (int i = 0; i < loads_of<T>(); i++) {
+            constexpr int kRows = Tile::kThreads / kParts;  // of one turn
             if (inside && first + i * kRows < split_.count)
-                __pipeline_memcpy_async(to + i * kRows * kStride, from + i * kRows * chunk.row_bytes, kLoadBytes);
+                __pipeline_memcpy_async(to + i * kRows * Tile::kStride, from + i * kRows * chunk.row_bytes, kLoadBytes);
             else
-                store16(to + i * kRows * kStride, make_uint4(0, 0, 0, 0));
+                store16(to + i * kRows * Tile::kStride, make_uint4(0, 0, 0, 0));
         }
     }
 
     __device__ __forceinline__ void copy_queries(const Chunk& chunk) const {
-        constexpr int kParts = kChunk / kLoadHalves, kRows = kTileThreads / kParts;  // of one turn
+        constexpr int kParts = Tile::kChunk / kLoadHalves, kRows = Tile::kThreads / kParts;  // of one turn
         const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
         const bool inside = part * kLoadHalves < chunk.elements;
-        const int64_t first = static_cast<int64_t>(blockIdx.x) * kQueries + thread / kParts;
+        const int64_t first = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + thread / kParts;
         const __half* from = queries_.rows + first * queries_.elements + chunk.in_query + part * kLoadHalves;
-        __half* to = queries_of(stage_) + thread / kParts * kStride + part * kLoadHalves;
+        __half* to = queries_of(stage_) + thread / kParts * Tile::kStride + part * kLoadHalves;
 #pragma unroll
-        for (int row = 0; row < kQueries; row += kRows) {
-            if (row + thread / kParts >= kQueries) break;
+        for (int row = 0; row < Tile::kQueries; row += kRows) {
+            if (row + thread / kParts >= Tile::kQueries) break;
             if (inside)
-                __pipeline_memcpy_async(to + row * kStride, from + row * queries_.elements, kLoadBytes);
+                __pipeline_memcpy_async(to + row * Tile::kStride, from + row * queries_.elements, kLoadBytes);
             else
-                store16(to + row * kStride, make_uint4(0, 0, 0, 0));
+                store16(to + row * Tile::kStride, make_uint4(0, 0, 0, 0));
         }
     }
 
     __device__ __forceinline__ void copy_terms() const {
         const int thread = static_cast<int>(threadIdx.x), row = row_ + thread;
-        if (chunk_ != chunks_ - 1 || thread >= Shape::kRows) return;  // keys are made with the last chunk
+        if (chunk_ != chunks_ - 1 || thread >= Tile::kRows) return;  // keys are made with the last chunk
         float* to = terms_of(stage_) + thread;
         if (row < split_.count && terms_ != nullptr)
             __pipeline_memcpy_async(to, terms_ + (split_.begin + row) * rows_.step, sizeof(float));
@@ -227,25 +230,39 @@ class Tiles {
     // Loads of a row of a chunk.
     template <class T>
     __host__ __device__ static constexpr int parts_of() {
-        return sizeof(T) == 1 ? kChunk / kLoadBytes : kChunk / kLoadHalves;
+        return sizeof(T) == 1 ? Tile::kChunk / kLoadBytes : Tile::kChunk / kLoadHalves;
+    }
+
+    // Loads of one thread; some threads have none where a chunk is less than a load for each.
+    template <class T>
+    __host__ __device__ static constexpr int loads_of() {
+        return (Tile::kRows * parts_of<T>() + Tile::kThreads - 1) / Tile::kThreads;
+    }
+    template <class T>
+    __device__ __forceinline__ static bool has_load(int thread) {
+        return Tile::kRows * parts_of<T>() >= Tile::kThreads || thread < Tile::kRows * parts_of<T>();
     }
 
     // Elements become halves where they are: store(row of halves, part, what was loaded).
     template <class T, class Store>
     __device__ __forceinline__ void halve(__half* rows, Store store) const {
-        constexpr int kParts = parts_of<T>(), kLoads = Shape::kRows * kParts / kTileThreads;
+        constexpr int kParts = parts_of<T>(), kLoads = loads_of<T>();
         const int thread = static_cast<int>(threadIdx.x);
         uint4 loaded[kLoads];
+        if (has_load<T>(thread)) {
 #pragma unroll
-        for (int i = 0; i < kLoads; i++) {
-            const int load = i * kTileThreads + thread;
-            loaded[i] = load16(rows + load / kParts * kStride + load % kParts * kLoadHalves);
+            for (int i = 0; i < kLoads; i++) {
+                const int load = i * Tile::kThreads + thread;
+                loaded[i] = load16(rows + load / kParts * Tile::kStride + load % kParts * kLoadHalves);
+            }
         }
         __syncthreads();
+        if (has_load<T>(thread)) {
 #pragma unroll
-        for (int i = 0; i < kLoads; i++) {
-            const int load = i * kTileThreads + thread;
-            store(rows + load / kParts * kStride, load % kParts, loaded[i]);
+            for (int i = 0; i < kLoads; i++) {
+                const int load = i * Tile::kThreads + thread;
+                store(rows + load / kParts * Tile::kStride, load % kParts, loaded[i]);
+            }
         }
         __syncthreads();
     }
@@ -257,13 +274,12 @@ class Tiles {
         });
     }
 
-    // Half a chunk; the other half of each row is zero.
+    // Half a chunk; what is left of the other half is not multiplied.
     __device__ void halve_floats(__half* rows, float inverse) const {
         halve<float>(rows, [inverse](__half* row, int part, const uint4& bits) {
             const float4 floats = Loaded<float>::four(bits, 0);
             *reinterpret_cast<uint2*>(row + part * 4) = make_uint2(two_halves(floats.x * inverse, floats.y * inverse),
                                                                    two_halves(floats.z * inverse, floats.w * inverse));
-            *reinterpret_cast<uint2*>(row + kChunk / 2 + part * 4) = make_uint2(0, 0);
         });
     }
 
@@ -271,61 +287,61 @@ class Tiles {
     const float* terms_;
     const TiledRows& rows_;
     const int chunks_;
-    const TileShared& shared_;
+    const TileShared<Tile>& shared_;
     const Split& split_;
     int row_ = 0, chunk_ = 0, stage_ = 0;  // what is started next
 };
 
 // The block's tile of queries against its split of the rows: sink(query of the tile, keys, first of their rows) takes
 // the keys of kLaneScores rows, four and, eight rows on, four more; infinity where there is no row.
-template <int kQueries, class Sink>
+template <class Tile, class Sink>
 __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
-                            int chunks, const Split& split, const TileShared& shared, Sink sink) {
-    using Shape = TileShape<kQueries>;
+                            int chunks, const Split& split, const TileShared<Tile>& shared, Sink sink) {
     const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
-    const int warp_query = warp % Shape::kQueryWarps * Shape::kQueryMatrices * kSide;
-    const int warp_row = warp / Shape::kQueryWarps * Shape::kRowMatrices * kSide;
+    const int warp_query = warp % Tile::kQueryWarps * Tile::kQueryMatrices * kSide;
+    const int warp_row = warp / Tile::kQueryWarps * Tile::kRowMatrices * kSide;
     float* scores = shared.scores + warp * kSide * kScoreStride;
     const bool multiply = arguments.by.metric == Metric::cosine;
-    Tiles<kQueries> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
+    Tiles<Tile> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
 
-    for (int first = 0; first < split.count; first += Shape::kRows) {
-        wmma::fragment<wmma::accumulator, kSide, kSide, kSide, float> sums[Shape::kQueryMatrices][Shape::kRowMatrices];
+    for (int first = 0; first < split.count; first += Tile::kRows) {
+        wmma::fragment<wmma::accumulator, kSide, kSide, kSide, float> sums[Tile::kQueryMatrices][Tile::kRowMatrices];
 #pragma unroll
-        for (int a = 0; a < Shape::kQueryMatrices; a++)
+        for (int a = 0; a < Tile::kQueryMatrices; a++)
 #pragma unroll
-            for (int b = 0; b < Shape::kRowMatrices; b++) wmma::fill_fragment(sums[a][b], 0.0f);
+            for (int b = 0; b < Tile::kRowMatrices; b++) wmma::fill_fragment(sums[a][b], 0.0f);
         int stage = 0;
         for (int chunk = 0; chunk < chunks; chunk++) {
             stage = tiles.take(chunk);
-            const __half* own_rows = tiles.rows_of(stage) + warp_row * kStride;
-            const __half* own_queries = tiles.queries_of(stage) + warp_query * kStride;
+            const int depth = Tile::chunk_of(shared.chunks[chunk].type);
+            const __half* own_rows = tiles.rows_of(stage) + warp_row * Tile::kStride;
+            const __half* own_queries = tiles.queries_of(stage) + warp_query * Tile::kStride;
 #pragma unroll 2  // all four spill on sm_100
-            for (int k = 0; k < kChunk; k += kSide) {
-                wmma::fragment<wmma::matrix_a, kSide, kSide, kSide, __half, wmma::row_major>
-                    of_queries[Shape::kQueryMatrices];
-                wmma::fragment<wmma::matrix_b, kSide, kSide, kSide, __half, wmma::col_major> of_rows;
+            for (int k = 0; k < depth; k += kSide) {
+                wmma::fragment<wmma::matrix_b, kSide, kSide, kSide, __half, wmma::col_major>
+                    of_rows[Tile::kRowMatrices];
+                wmma::fragment<wmma::matrix_a, kSide, kSide, kSide, __half, wmma::row_major> of_queries;
 #pragma unroll
-                for (int a = 0; a < Shape::kQueryMatrices; a++)
-                    wmma::load_matrix_sync(of_queries[a], own_queries + a * kSide * kStride + k, kStride);
+                for (int b = 0; b < Tile::kRowMatrices; b++)
+                    wmma::load_matrix_sync(of_rows[b], own_rows + b * kSide * Tile::kStride + k, Tile::kStride);
 #pragma unroll
-                for (int b = 0; b < Shape::kRowMatrices; b++) {
-                    wmma::load_matrix_sync(of_rows, own_rows + b * kSide * kStride + k, kStride);
+                for (int a = 0; a < Tile::kQueryMatrices; a++) {
+                    wmma::load_matrix_sync(of_queries, own_queries + a * kSide * Tile::kStride + k, Tile::kStride);
 #pragma unroll
-                    for (int a = 0; a < Shape::kQueryMatrices; a++)
-                        wmma::mma_sync(sums[a][b], of_queries[a], of_rows, sums[a][b]);
+                    for (int b = 0; b < Tile::kRowMatrices; b++)
+                        wmma::mma_sync(sums[a][b], of_queries, of_rows[b], sums[a][b]);
                 }
             }
         }
         const int in_matrix = lane / 2, half = lane % 2 * 4;
         const float* terms = tiles.terms_of(stage);
 #pragma unroll
-        for (int a = 0; a < Shape::kQueryMatrices; a++) {
+        for (int a = 0; a < Tile::kQueryMatrices; a++) {
             const int query = warp_query + a * kSide + in_matrix;
             const float scale = shared.scales[query], constant = shared.constants[query];
             const int missing = split.count - first;  // rows from here on are none
 #pragma unroll
-            for (int b = 0; b < Shape::kRowMatrices; b++) {
+            for (int b = 0; b < Tile::kRowMatrices; b++) {
                 const int in_tile = warp_row + b * kSide + half;
                 wmma::store_matrix_sync(scores, sums[a][b], kScoreStride, wmma::mem_row_major);
                 __syncwarp();
@@ -356,13 +372,14 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
     __pipeline_wait_prior(0);
 }
 
-template <int kQueries>
-__device__ TileShared prepare_tile(SharedMemory& memory, const ScanArguments& arguments, const HalfQueries& queries,
-                                   const TiledRows& rows, int chunks, const float* bounds = nullptr) {
-    const TileShared shared(memory, kQueries, TileShape<kQueries>::kRows, chunks);
-    if (threadIdx.x == 0) list_chunks(arguments.planes, arguments.dims, rows, shared.chunks);
-    for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += kTileThreads) {
-        const int query = static_cast<int>(blockIdx.x) * kQueries + i;
+template <class Tile>
+__device__ TileShared<Tile> prepare_tile(SharedMemory& memory, const ScanArguments& arguments,
+                                         const HalfQueries& queries, const TiledRows& rows, int chunks,
+                                         const float* bounds = nullptr) {
+    const TileShared<Tile> shared(memory, chunks);
+    if (threadIdx.x == 0) list_chunks<Tile>(arguments.planes, arguments.dims, rows, shared.chunks);
+    for (int i = static_cast<int>(threadIdx.x); i < Tile::kQueries; i += Tile::kThreads) {
+        const int query = static_cast<int>(blockIdx.x) * Tile::kQueries + i;
         if (bounds != nullptr)  // nothing is within that of a query that only fills up the tile
             shared.bounds[i] = query < arguments.queries.count ? bounds[query] : -INFINITY;
         // key = scale * product + constant, and then the row's term: added, or under cosine multiplied by.
