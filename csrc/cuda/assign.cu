@@ -14,18 +14,26 @@ __global__ void __launch_bounds__(Rows::kThreads, Rows::kBlocks)
     auto* best = memory.take<Candidate>(Rows::kQueries);
     const TileShared<Rows> shared = prepare_tile<Rows>(memory, arguments, rows, centroids, chunks);
     for (int i = static_cast<int>(threadIdx.x); i < Rows::kQueries; i += Rows::kThreads) best[i] = kNoCandidate;
-    __syncthreads();
-    visit_tiles<Rows>(arguments, rows, centroids, chunks, split, shared,
-                      [&](int row, const float (&keys)[kLaneScores], int64_t first) {
-                          Candidate nearer = kNoCandidate;
+    // Of what this lane has seen of each of its rows; the first centroid where all sums went beyond float.
+    float smallest[Rows::kQueryMatrices];
+    uint32_t of_smallest[Rows::kQueryMatrices];
 #pragma unroll
-                          for (int i = 0; i < kLaneScores; i++) {
-                              const auto number = static_cast<uint32_t>(first + i + (i >= 4 ? 4 : 0));
-                              const Candidate one = candidate(fminf(INFINITY, keys[i]), number);
-                              nearer = one < nearer ? one : nearer;
-                          }
-                          atomicMin(&best[row], nearer);
+    for (int a = 0; a < Rows::kQueryMatrices; a++) smallest[a] = INFINITY, of_smallest[a] = 0;
+    visit_tiles<Rows>(arguments, rows, centroids, chunks, split, shared,
+                      [&](int matrix, const float (&keys)[kLaneScores], int64_t first) {
+                          const float here = smallest_of(keys);
+                          if (here >= smallest[matrix]) return;  // of equal centroids the first
+                          smallest[matrix] = here;
+                          int at = 0;
+#pragma unroll
+                          for (int i = kLaneScores - 1; i >= 0; i--)
+                              if (keys[i] == here) at = row_of_score(i);
+                          of_smallest[matrix] = static_cast<uint32_t>(first + at);
                       });
+    __syncthreads();
+#pragma unroll
+    for (int a = 0; a < Rows::kQueryMatrices; a++)
+        atomicMin(&best[query_of_lane<Rows>(a)], candidate(smallest[a], of_smallest[a]));
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < Rows::kQueries; i += Rows::kThreads) {
         const int row = static_cast<int>(blockIdx.x) * Rows::kQueries + i;

@@ -46,13 +46,6 @@ __global__ void __launch_bounds__(kHalvingThreads)
     out.constants[query] = constant;
 }
 
-__device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
-    float smallest = INFINITY;  // not that of NaN, where sums went beyond float
-#pragma unroll
-    for (int i = 0; i < kLaneScores; i++) smallest = fminf(smallest, keys[i]);
-    return smallest;
-}
-
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     sample_tiles(ScanArguments arguments, HalfQueries queries, TiledRows rows, int chunks, int64_t split_rows,
@@ -63,8 +56,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     const TileShared<Tile> shared = prepare_tile<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
     const int count = arguments.queries.count;
     visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared,
-                      [&](int query, const float (&keys)[kLaneScores], int64_t first) {
-                          const int64_t number = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query;
+                      [&](int matrix, const float (&keys)[kLaneScores], int64_t first) {
+                          const int64_t number =
+                              static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query_of_lane<Tile>(matrix);
                           if (number >= count) return;
                           // Four rows here, four there: two groups of a sixteenth.
                           const int64_t slot = (first / kSide * 2 + first / 4 % 2) % found.groups;
@@ -81,7 +75,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     SharedMemory memory = SharedMemory::of_block();
     const TileShared<Tile> shared = prepare_tile<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
     visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared,
-                      [&](int query, const float (&keys)[kLaneScores], int64_t first) {
+                      [&](int matrix, const float (&keys)[kLaneScores], int64_t first) {
+                          const int query = query_of_lane<Tile>(matrix);
                           const float bound = shared.bounds[query];
                           const bool any = smallest_of(keys) <= bound;
                           if (!__any_sync(kWholeWarp, any) || !any) return;
@@ -94,7 +89,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll
                           for (int i = 0; i < kLaneScores; i++) {
                               if (!(keys[i] <= bound)) continue;
-                              const auto row = static_cast<uint32_t>(first + i + (i >= 4 ? 4 : 0));
+                              const auto row = static_cast<uint32_t>(first + row_of_score(i));
                               if (at < found.capacity) list[at] = candidate(keys[i], row);
                               at++;
                           }

@@ -292,8 +292,25 @@ class Tiles {
     int row_ = 0, chunk_ = 0, stage_ = 0;  // what is started next
 };
 
-// The block's tile of queries against its split of the rows: sink(query of the tile, keys, first of their rows) takes
-// the keys of kLaneScores rows, four and, eight rows on, four more; infinity where there is no row.
+__device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
+    float smallest = INFINITY;  // not that of NaN, where sums went beyond float
+#pragma unroll
+    for (int i = 0; i < kLaneScores; i++) smallest = fminf(smallest, keys[i]);
+    return smallest;
+}
+
+// How many rows after the first of a lane's rows is the i-th? Four, and eight rows on four more.
+__device__ __forceinline__ int row_of_score(int i) { return i + (i >= 4 ? 4 : 0); }
+
+// The query of the tile that a lane sees the scores of, one for each of a warp's kQueryMatrices matrices.
+template <class Tile>
+__device__ __forceinline__ int query_of_lane(int matrix) {
+    const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
+    return (warp % Tile::kQueryWarps * Tile::kQueryMatrices + matrix) * kSide + lane / 2;
+}
+
+// The block's tile of queries against its split of the rows: sink(matrix, keys, first of their rows) takes the keys of
+// kLaneScores rows (row_of_score) and the query query_of_lane(matrix); infinity where there is no row.
 template <class Tile, class Sink>
 __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
                             int chunks, const Split& split, const TileShared<Tile>& shared, Sink sink) {
@@ -337,7 +354,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
         const float* terms = tiles.terms_of(stage);
 #pragma unroll
         for (int a = 0; a < Tile::kQueryMatrices; a++) {
-            const int query = warp_query + a * kSide + in_matrix;
+            const int query = query_of_lane<Tile>(a);
             const float scale = shared.scales[query], constant = shared.constants[query];
             const int missing = split.count - first;  // rows from here on are none
 #pragma unroll
@@ -362,10 +379,10 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
                 if (in_tile + kSide > missing) {  // the last tile
 #pragma unroll
                     for (int i = 0; i < kLaneScores; i++)
-                        if (in_tile + i + (i >= 4 ? 4 : 0) >= missing) keys[i] = INFINITY;
+                        if (in_tile + row_of_score(i) >= missing) keys[i] = INFINITY;
                 }
                 __syncwarp();  // before the next store
-                sink(query, keys, split.begin + first + in_tile);
+                sink(a, keys, split.begin + first + in_tile);
             }
         }
     }
