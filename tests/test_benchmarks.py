@@ -205,6 +205,15 @@ def test_plots_are_written(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
+def test_recall_that_misses_three_of_ten_thousand_is_not_drawn_at_one() -> None:
+    pytest.importorskip("matplotlib")
+    from benchmarks import plots
+
+    assert plots._recall_height(0.9997) < plots._recall_height(1.0)
+    script = (Path(page.__file__).parent / "page_assets" / "chart.js").read_text(encoding="utf-8")
+    assert f"const RECALL_ONE = {plots.RECALL_ONE};" in script  # the page draws it there too
+
+
 def test_draw_writes_page_and_plots_from_results(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     results.write_json(small_run(), tmp_path / "results.json")

@@ -3,7 +3,7 @@
 
 const NAMESPACE = document.getElementById("namespace").namespaceURI;
 // Everything above this recall is drawn at the tick "1": log(1 - 1) has no place on the axis.
-const RECALL_ONE = 0.9997;
+const RECALL_ONE = 0.9999;
 const RECALL_TICKS = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999];
 
 function svg(name, attributes, parent, text) {
