@@ -148,7 +148,7 @@ class Engine:
             planes, terms = code.planes, code.key_terms[dims]
         else:
             planes, terms = self.stored.planes, self.stored.terms.at(dims)
-        return planes, terms if allowed is None else allowed.of(terms, scan, dims)
+        return planes, _masked(terms, allowed, scan, dims)
 
     def _code(self) -> Code:
         code = self.stored.code
@@ -226,9 +226,7 @@ class Engine:
             raise ValueError(
                 f"{segments} segments of {tables.bits} bits; beside a shortlist of {keep} a GPU scans up to {most}"
             )
-        terms = tables.terms.at(dims)
-        if allowed is not None:
-            terms = allowed.of(terms, "tables", dims)
+        terms = _masked(tables.terms.at(dims), allowed, "tables", dims)
         probe_stride = 0 if probed is None else probed.shape[1]
         probes = tables.all_lists if probed is None else probed
         rotated_dims = tables.rotation.shape[0]
@@ -317,6 +315,11 @@ class Engine:
 
     def _tuple(self, queries: Array) -> tuple[int, int, int]:
         return self._at(queries), queries.shape[1], len(queries)
+
+
+def _masked(terms: Array | None, allowed: AllowedRows | None, scan: Scan, dims: int) -> Array | None:
+    """The terms that a scan compares rows by, where only some rows are allowed."""
+    return terms if allowed is None else allowed.of(terms, scan, dims)
 
 
 def planned(stages: Sequence[tuple[int, int]], scan_dims: int, *, exact: bool, at_once: bool) -> list[Stage]:

@@ -70,8 +70,7 @@ void assign(const Queries& rows, int dims, const Planes& plane, const float* ter
             Candidate* nearest, double sum_scale, const Assigned& out, cudaStream_t stream) {
     const ScanArguments arguments{plane, {Metric::l2, terms}, rows, dims, 1};
     const TiledRows centroids{clusters, 1};
-    const int padded = (rows.count + Rows::kQueries - 1) / Rows::kQueries * Rows::kQueries,
-              chunks = chunks_of<Rows>(plane, dims);
+    const int padded = filled_up<Rows>(rows.count), chunks = chunks_of<Rows>(plane, dims);
     const HalfQueries halved = halve(plane, rows, dims, padded, halves, stream);
     SharedMemory memory = SharedMemory::none();
     memory.take<Candidate>(Rows::kQueries);

@@ -96,11 +96,6 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
                       });
 }
 
-template <class Tile>
-int filled_up(int queries) {
-    return (queries + Tile::kQueries - 1) / Tile::kQueries * Tile::kQueries;
-}
-
 // visit(tile) with the tile that suits so many queries of so many dims.
 template <class Visit>
 auto with_tile(int queries, int dims, Visit visit) {

@@ -62,6 +62,12 @@ struct LargeTile : Tile<128, 64, 4, 256, 2, 64, 3> {};
 // Copies half of what LargeTile copies per product, for vectors so long that the second-level cache bounds that one.
 struct LargestTile : Tile<256, 128, 4, 512, 1, 32, 2> {};
 
+// Queries with those that fill up the last tile.
+template <class Tile>
+int filled_up(int queries) {
+    return (queries + Tile::kQueries - 1) / Tile::kQueries * Tile::kQueries;
+}
+
 template <class Tile>
 int chunks_of(const Planes& planes, int dims) {
     int chunks = 0;
