@@ -140,13 +140,22 @@ class Stored:
         return self.device.lend(queries), queries.shape[1], len(queries)
 
     def scan_all(
-        self, queries: Array, metric: str, dims: int, keep: int, capacity: int | None = None, *, tiles: bool = False
+        self,
+        queries: Array,
+        metric: str,
+        dims: int,
+        keep: int,
+        capacity: int | None = None,
+        *,
+        tiles: bool = False,
+        multiprocessors: int = 2,
     ) -> Array:
-        """Candidates (queries, keep). tiles: on tensor cores."""
+        """Candidates (queries, keep). tiles: on tensor cores. multiprocessors: fewer give each block more rows."""
         rows, count = len(self.values), len(queries)
         found = found_of(self.module, self.device, count, keep, self.module.sample_groups(rows, keep), capacity)
         out = self.device.empty((count, keep), np.uint64)
-        arguments = [self.planes, metric, self.terms(metric, dims), self.queries(queries), rows, dims, keep, 2]
+        arguments = [self.planes, metric, self.terms(metric, dims), self.queries(queries), rows, dims, keep]
+        arguments.append(multiprocessors)
         if tiles:
             halves = self.device.empty((self.module.halves_for(self.planes, dims, count),), np.uint8)
             self.module.scan_tiles(*arguments, self.device.address(halves), found, self.device.address(out))

@@ -71,6 +71,42 @@ def test_many_queries_of_long_vectors_equal_twin_in_any_order(
     cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, metric, 139), 10)
 
 
+@pytest.mark.parametrize("order", ["forward", "random-1"])
+@pytest.mark.parametrize(
+    ("count", "types", "metric"),
+    [
+        (5, {150: "float16"}, "l2"),  # small tiles, whose queries are copied again and again
+        (20, {100: "float16"}, "cosine"),  # larger ones, whose queries stay
+        (20, {40: "int8", 99: "float16", 150: "float32"}, "l2"),
+        (130, {70: "float32"}, "ip"),  # two of them
+        (130, {60: "int8", 150: "float16"}, "cosine"),  # the largest
+        (257, {90: "float16"}, "ip"),
+        (257, {160: "float16"}, "l2"),
+    ],
+)
+def test_a_block_that_takes_tile_after_tile_equals_twin(
+    loaded: Loaded, device: AnyDevice, count: int, types: dict[int, str], metric: str, order: str
+) -> None:
+    rng = np.random.default_rng(count)
+    dims = max(types)
+    rows, queries = small_integers(rng, (850, dims)), small_integers(rng, (count, dims))
+    stored = Stored.of(loaded[0], device, rows, types)
+    with loaded[1].order(order):
+        found = stored.scan_all(queries, metric, dims - 1, keep=10, tiles=True, multiprocessors=1)
+    cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, metric, dims - 1), 10)
+
+
+@pytest.mark.parametrize(("count", "dims"), [(20, 40), (130, 40), (130, 132)])
+def test_tiles_find_what_is_within_the_bound_of_a_sample(
+    loaded: Loaded, device: AnyDevice, count: int, dims: int
+) -> None:
+    rng = np.random.default_rng(14)
+    rows, queries = small_integers(rng, (2300, dims)), small_integers(rng, (count, dims))
+    stored = Stored.of(loaded[0], device, rows, {dims: "float16"})
+    found = stored.scan_all(queries, "l2", dims, keep=10, tiles=True, multiprocessors=1)
+    cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, "l2", dims), 10)
+
+
 ODD_SIZES: list[tuple[int, int, int, dict[int, str]]] = [
     (0, 8, 3, {8: "float16"}),
     (1, 1, 1, {1: "float32"}),

@@ -4,7 +4,7 @@
 namespace adanns::cuda {
 namespace {
 
-using Rows = LargeTile;  // its queries are the rows to assign
+using Rows = MediumTile;  // its queries are the rows to assign
 constexpr int kAssignThreads = 256;
 
 __global__ void __launch_bounds__(Rows::kThreads, Rows::kBlocks)
@@ -15,25 +15,24 @@ __global__ void __launch_bounds__(Rows::kThreads, Rows::kBlocks)
     const TileShared<Rows> shared = prepare_tile<Rows>(memory, arguments, rows, centroids, chunks);
     for (int i = static_cast<int>(threadIdx.x); i < Rows::kQueries; i += Rows::kThreads) best[i] = kNoCandidate;
     // Of what this lane has seen of each of its rows; the first centroid where all sums went beyond float.
-    float smallest[Rows::kQueryMatrices];
-    uint32_t of_smallest[Rows::kQueryMatrices];
+    float smallest[Rows::kLaneQueries];
+    uint32_t of_smallest[Rows::kLaneQueries];
 #pragma unroll
-    for (int a = 0; a < Rows::kQueryMatrices; a++) smallest[a] = INFINITY, of_smallest[a] = 0;
-    visit_tiles<Rows>(arguments, rows, centroids, chunks, split, shared,
-                      [&](int matrix, const float (&keys)[kLaneScores], int64_t first) {
-                          const float here = smallest_of(keys);
-                          if (here >= smallest[matrix]) return;  // of equal centroids the first
-                          smallest[matrix] = here;
-                          int at = 0;
+    for (int i = 0; i < Rows::kLaneQueries; i++) smallest[i] = INFINITY, of_smallest[i] = 0;
+    visit_tiles<Rows>(arguments, rows, centroids, chunks, split, shared, [&](int of_lane, int, const LaneKeys& keys) {
+        const float here = keys.smallest();
+        if (here >= smallest[of_lane]) return;  // of equal centroids the first
+        smallest[of_lane] = here;
+        int at = 0;
 #pragma unroll
-                          for (int i = kLaneScores - 1; i >= 0; i--)
-                              if (keys[i] == here) at = row_of_score(i);
-                          of_smallest[matrix] = static_cast<uint32_t>(first + at);
-                      });
+        for (int i = kLaneScores - 1; i >= 0; i--)
+            if (keys.of(i) == here) at = row_of_score(i);
+        of_smallest[of_lane] = static_cast<uint32_t>(keys.first + at);
+    });
     __syncthreads();
 #pragma unroll
-    for (int a = 0; a < Rows::kQueryMatrices; a++)
-        atomicMin(&best[query_of_lane<Rows>(a)], candidate(smallest[a], of_smallest[a]));
+    for (int i = 0; i < Rows::kLaneQueries; i++)
+        atomicMin(&best[first_query_of_lane<Rows>() + i * kColumns], candidate(smallest[i], of_smallest[i]));
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < Rows::kQueries; i += Rows::kThreads) {
         const int row = static_cast<int>(blockIdx.x) * Rows::kQueries + i;

@@ -14,7 +14,6 @@
 #include <cuda_runtime.h>
 #ifdef __CUDACC__
 #include <cuda_pipeline.h>
-#include <mma.h>
 #endif
 #endif
 
@@ -35,7 +34,15 @@ __device__ __forceinline__ uint4 load16(const void* address) {
     return *static_cast<const uint4*>(address);
 }
 
-constexpr std::size_t kSharedAlignment = 32;  // what matrices of tensor cores need
+// The value, computed where this stands: compilers would keep what follows from it across a loop, and spill it.
+__device__ __forceinline__ int computed_here(int value) {
+#ifdef __CUDACC__
+    asm volatile("" : "+r"(value));
+#endif
+    return value;
+}
+
+constexpr std::size_t kSharedAlignment = 32;
 
 __device__ __forceinline__ void store16(void* address, const uint4& bits) {
 #ifdef ADANNS_CUDA_EMULATED

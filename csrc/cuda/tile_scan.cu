@@ -8,7 +8,7 @@ namespace adanns::cuda {
 namespace {
 
 constexpr int kHalvingThreads = 256;
-constexpr int kLongDims = 128;  // beyond, copies to shared memory take LargeTile longer than products and comparisons
+constexpr int kLongDims = 128;  // beyond, MediumTile copies chunks of queries again and again
 
 // One block per query, those that fill up the last tile too.
 __global__ void __launch_bounds__(kHalvingThreads)
@@ -55,15 +55,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     SharedMemory memory = SharedMemory::of_block();
     const TileShared<Tile> shared = prepare_tile<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
     const int count = arguments.queries.count;
-    visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared,
-                      [&](int matrix, const float (&keys)[kLaneScores], int64_t first) {
-                          const int64_t number =
-                              static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query_of_lane<Tile>(matrix);
-                          if (number >= count) return;
-                          // Four rows here, four there: two groups of a sixteenth.
-                          const int64_t slot = (first / kSide * 2 + first / 4 % 2) % found.groups;
-                          atomicMin(&found.minima[number * found.groups + slot], ordered_bits(smallest_of(keys)));
-                      });
+    visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared, [&](int, int query, const LaneKeys& keys) {
+        const int64_t number = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query;
+        if (number >= count) return;
+        // Four lanes share 32 rows: groups of eight.
+        const int64_t slot = (keys.first / kScoreRows * 4 + threadIdx.x % 4) % found.groups;
+        atomicMin(&found.minima[number * found.groups + slot], ordered_bits(keys.smallest()));
+    });
 }
 
 template <class Tile>
@@ -74,34 +72,31 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     if (split.count <= 0) return;
     SharedMemory memory = SharedMemory::of_block();
     const TileShared<Tile> shared = prepare_tile<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
-    visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared,
-                      [&](int matrix, const float (&keys)[kLaneScores], int64_t first) {
-                          const int query = query_of_lane<Tile>(matrix);
-                          const float bound = shared.bounds[query];
-                          const bool any = smallest_of(keys) <= bound;
-                          if (!__any_sync(kWholeWarp, any) || !any) return;
-                          const int64_t number = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query;
-                          int good = 0;
+    visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared, [&](int, int query, const LaneKeys& keys) {
+        const float bound = shared.bounds[query];
+        if (!(keys.smallest() <= bound)) return;
+        const int64_t number = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query;
+        int good = 0;
 #pragma unroll
-                          for (int i = 0; i < kLaneScores; i++) good += keys[i] <= bound;
-                          int at = atomicAdd(&found.counts[number], good);
-                          Candidate* list = found.candidates + number * found.capacity;
+        for (int i = 0; i < kLaneScores; i++) good += keys.of(i) <= bound;
+        int at = atomicAdd(&found.counts[number], good);
+        Candidate* list = found.candidates + number * found.capacity;
 #pragma unroll
-                          for (int i = 0; i < kLaneScores; i++) {
-                              if (!(keys[i] <= bound)) continue;
-                              const auto row = static_cast<uint32_t>(first + row_of_score(i));
-                              if (at < found.capacity) list[at] = candidate(keys[i], row);
-                              at++;
-                          }
-                      });
+        for (int i = 0; i < kLaneScores; i++) {
+            if (!(keys.of(i) <= bound)) continue;
+            if (at < found.capacity)
+                list[at] = candidate(keys.of(i), static_cast<uint32_t>(keys.first + row_of_score(i)));
+            at++;
+        }
+    });
 }
 
 // visit(tile) with the tile that suits so many queries of so many dims.
 template <class Visit>
 auto with_tile(int queries, int dims, Visit visit) {
     if (queries <= SmallTile::kQueries) return visit(SmallTile{});
-    if (queries <= LargeTile::kQueries || dims <= kLongDims) return visit(LargeTile{});
-    return visit(LargestTile{});
+    if (queries <= MediumTile::kQueries || dims <= kLongDims) return visit(MediumTile{});
+    return visit(LargeTile{});
 }
 
 template <class Tile>

@@ -1,20 +1,18 @@
-// Tiles of queries times tiles of rows on tensor cores; scores go from them through a few hundred bytes of shared
-// memory to whoever compares them.
+// Tiles of queries times tiles of rows on tensor cores; scores stay in registers, of which each lane knows whose they
+// are.
 //
 // A tile of queries stays with its block, which copies tiles of rows to shared memory chunk by chunk, some chunks on
 // their way at once (cp.async). int8 and float32 become float16 there, where they are. The warps share the products.
 #pragma once
 
+#include "cuda/matrices.cuh"
 #include "cuda/scan.cuh"
 
 namespace adanns::cuda {
 
-namespace wmma = nvcuda::wmma;
-
-constexpr int kSide = 16;                // of a matrix that a warp multiplies at once
-constexpr int kScoreStride = kSide + 8;  // so that the lanes of visit_tiles read different banks
-constexpr int kLaneScores = 8;           // of a matrix of 256
 constexpr int kLoadHalves = kLoadBytes / 2;
+constexpr int kScoreRows = 32;  // rows of a warp of which a lane compares some at once: two of each eight
+constexpr int kLaneScores = 8;  // so many
 
 // Queries as tensor cores take them: rows of `elements` halves, all stretches one after another, the largest element in
 // [1, 2).
@@ -32,35 +30,44 @@ struct TiledRows {
 // Up to kChunk (of a tile) neighbouring elements of a plane, and where they are in a query.
 struct Chunk {
     const unsigned char* rows;  // its first element in the first row
-    int64_t row_bytes;
+    uint32_t row_bytes;         // from row to row of TiledRows
     int elements, in_query;
     ScalarType type;
     float inverse;  // float32: 1 / half_scale
 };
 
 // Tiles that are built. kQueries times kRows scores, of which each of kThreads threads holds a share in registers: a
-// warp kQueryMatrices by kRowMatrices matrices. kBlocks blocks fit a multiprocessor, and kStages chunks of kChunk
-// elements their shared memory.
+// warp kQueryMatrices matrices of 16 queries by kScoreGroups groups of 32 rows. kBlocks blocks fit a multiprocessor,
+// and kStages chunks of kChunk elements their shared memory.
 template <int kTileQueries, int kTileRows, int kTileQueryWarps, int kTileThreads, int kTileBlocks, int kTileChunk,
           int kTileStages>
 struct Tile {
     static constexpr int kQueries = kTileQueries, kRows = kTileRows, kThreads = kTileThreads, kBlocks = kTileBlocks;
     static constexpr int kChunk = kTileChunk, kStages = kTileStages;
-    static constexpr int kStride = kChunk + 8;  // halves; so that neighbouring rows lie in different banks
     static constexpr int kWarps = kThreads / kWarp, kQueryWarps = kTileQueryWarps, kRowWarps = kWarps / kQueryWarps;
-    static constexpr int kQueryMatrices = kQueries / kQueryWarps / kSide;
-    static constexpr int kRowMatrices = kRows / kRowWarps / kSide;
+    static constexpr int kWarpQueries = kQueries / kQueryWarps, kWarpRows = kRows / kRowWarps;
+    static constexpr int kQueryMatrices = kWarpQueries / kSide, kScoreGroups = kWarpRows / kScoreRows;
+    static constexpr int kLaneQueries = 2 * kQueryMatrices;  // that a lane holds scores of
+    static_assert(kWarpQueries % kSide == 0 && kWarpRows % kScoreRows == 0 && kRows <= kThreads);
 
     // Elements of a plane that share a chunk: one of floats is half full.
     static __host__ __device__ constexpr int chunk_of(ScalarType type) {
         return type == ScalarType::float32 ? kChunk / 2 : kChunk;
     }
+
+    // Where 16 bytes of a row of a chunk lie, in halves: shuffled, so that the same part of eight neighbouring rows
+    // lies in different banks.
+    static __host__ __device__ constexpr int place(int row, int part) {
+        constexpr int kParts = kChunk / kLoadHalves, kRowsOfBanks = kWarp * 4 / (kChunk * 2);
+        return row * kChunk + (part ^ row / kRowsOfBanks % kParts) * kLoadHalves;
+    }
 };
 
-struct SmallTile : Tile<16, 128, 1, 256, 2, 64, 3> {};
-struct LargeTile : Tile<128, 64, 4, 256, 2, 64, 3> {};
-// Copies half of what LargeTile copies per product, for vectors so long that the second-level cache bounds that one.
-struct LargestTile : Tile<256, 128, 4, 512, 1, 32, 2> {};
+struct SmallTile : Tile<16, 256, 1, 256, 2, 64, 2> {};
+struct MediumTile : Tile<128, 128, 2, 256, 2, 64, 2> {};
+// For vectors so long that copies to shared memory, and products from it, bound MediumTile: per product it copies two
+// thirds as much from the second-level cache, and its warps read two thirds as much from shared memory.
+struct LargeTile : Tile<256, 192, 4, 384, 1, 32, 3> {};
 
 // Queries with those that fill up the last tile.
 template <class Tile>
@@ -90,7 +97,7 @@ __device__ void list_chunks(const Planes& planes, int dims, const TiledRows& row
         for (int first = 0; first < elements; first += most) {
             const int some = elements - first < most ? elements - first : most;
             *chunks++ = {static_cast<const unsigned char*>(plane.rows) + first * bytes,
-                         plane.stride * bytes * rows.step,
+                         static_cast<uint32_t>(plane.stride * bytes * rows.step),
                          some,
                          in_query + first,
                          plane.type,
@@ -103,16 +110,15 @@ __device__ void list_chunks(const Planes& planes, int dims, const TiledRows& row
 // What a stage holds: a chunk of queries, and one of rows as they are stored, and their terms.
 template <class Tile>
 struct TileShared {
-    __half *queries, *rows;  // (stages, queries or rows, kStride)
+    __half *queries, *rows;  // (stages, queries or rows, kChunk), as place() puts them
     float* terms;            // (stages, rows)
-    float *scores, *bounds, *scales, *constants;
+    float *bounds, *scales, *constants;
     Chunk* chunks;
 
     __host__ __device__ TileShared(SharedMemory& memory, int chunks)
-        : queries(memory.take<__half>(Tile::kStages * Tile::kQueries * Tile::kStride)),
-          rows(memory.take<__half>(Tile::kStages * Tile::kRows * Tile::kStride)),
+        : queries(memory.take<__half>(Tile::kStages * Tile::kQueries * Tile::kChunk)),
+          rows(memory.take<__half>(Tile::kStages * Tile::kRows * Tile::kChunk)),
           terms(memory.take<float>(Tile::kStages * Tile::kRows)),
-          scores(memory.take<float>(Tile::kWarps * kSide * kScoreStride)),
           bounds(memory.take<float>(Tile::kQueries)),
           scales(memory.take<float>(Tile::kQueries)),
           constants(memory.take<float>(Tile::kQueries)),
@@ -146,7 +152,13 @@ class Tiles {
    public:
     __device__ Tiles(const HalfQueries& queries, const float* terms, const TiledRows& rows, int chunks,
                      const TileShared<Tile>& shared, const Split& split)
-        : queries_(queries), terms_(terms), rows_(rows), chunks_(chunks), shared_(shared), split_(split) {
+        : queries_(queries.rows + static_cast<int64_t>(blockIdx.x) * Tile::kQueries * queries.elements),
+          query_bytes_(static_cast<uint32_t>(queries.elements) * static_cast<uint32_t>(sizeof(__half))),
+          terms_(terms),
+          rows_(rows),
+          chunks_(chunks),
+          shared_(shared),
+          split_(split) {
         for (int stage = 0; stage < Tile::kStages - 1; stage++) start_next();
     }
 
@@ -154,142 +166,122 @@ class Tiles {
     __device__ int take(int chunk) {
         __pipeline_wait_prior(Tile::kStages - 2);
         __syncthreads();
-        const int stage = (stage_ + 1) % Tile::kStages;  // of which the copy began first
-        start_next();                                    // into the stage that was taken before this one
+        const int stage = after(stage_);  // of which the copy began first
+        start_next();                     // into the stage that was taken before this one
         const Chunk& taken = shared_.chunks[chunk];
         if (taken.type == ScalarType::int8) halve_codes(rows_of(stage));
         if (taken.type == ScalarType::float32) halve_floats(rows_of(stage), taken.inverse);
         return stage;
     }
 
-    __device__ __half* rows_of(int stage) const { return shared_.rows + stage * Tile::kRows * Tile::kStride; }
-    // Of one chunk, queries stay where they are.
-    __device__ __half* queries_of(int stage) const {
-        return shared_.queries + (chunks_ == 1 ? 0 : stage) * Tile::kQueries * Tile::kStride;
+    __device__ __half* rows_of(int stage) const { return shared_.rows + stage * Tile::kRows * Tile::kChunk; }
+    // Chunks of queries that all find room stay where they are.
+    __device__ __half* queries_of(int stage, int chunk) const {
+        return shared_.queries + (stay() ? chunk : stage) * Tile::kQueries * Tile::kChunk;
     }
     __device__ float* terms_of(int stage) const { return shared_.terms + stage * Tile::kRows; }
 
    private:
+    __device__ static int after(int stage) { return stage + 1 == Tile::kStages ? 0 : stage + 1; }
+    __device__ bool stay() const { return chunks_ <= Tile::kStages; }
+
     __device__ void start_next() {
         if (row_ < split_.count) {
             const Chunk& chunk = shared_.chunks[chunk_];
+            const unsigned char* first = chunk.rows + (split_.begin + row_) * chunk.row_bytes;
+            const int last = split_.count - row_ - 1;  // of the tile; rows behind it are this one again
+            __half* rows = rows_of(stage_);
             switch (chunk.type) {
-                case ScalarType::int8: copy_rows<int8_t>(chunk); break;
-                case ScalarType::float16: copy_rows<__half>(chunk); break;
-                case ScalarType::float32: copy_rows<float>(chunk); break;
+                case ScalarType::int8: copy<int8_t, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
+                case ScalarType::float16: copy<__half, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
+                case ScalarType::float32: copy<float, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
             }
-            if (chunks_ > 1 || row_ == 0) copy_queries(chunk);
-            copy_terms();
-            if (++chunk_ == chunks_) chunk_ = 0, row_ += Tile::kRows;
+            if (!stay() || row_ == 0)
+                copy<__half, Tile::kQueries>(queries_of(stage_, chunk_),
+                                             reinterpret_cast<const unsigned char*>(queries_ + chunk.in_query),
+                                             query_bytes_, Tile::kQueries, chunk);
+            if (++chunk_ == chunks_) {
+                copy_terms();  // keys are made with the last chunk
+                chunk_ = 0, row_ += Tile::kRows;
+            }
         }
         __pipeline_commit();
-        stage_ = (stage_ + 1) % Tile::kStages;
-    }
-
-    // 16 bytes a thread and turn. A row of the copy is kStride halves long, whatever its elements.
-    template <class T>
-    __device__ __forceinline__ void copy_rows(const Chunk& chunk) const {
-        constexpr int kElements = Loaded<T>::kElements, kParts = parts_of<T>();
-        const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
-        if (!has_load<T>(thread)) return;
-        const bool inside = part * kElements < chunk.elements;
-        const int first = row_ + thread / kParts;
-        const unsigned char* from = chunk.rows + (split_.begin + first) * chunk.row_bytes + part * kLoadBytes;
-        __half* to = rows_of(stage_) + thread / kParts * Tile::kStride + part * kLoadHalves;
-#pragma unroll
-        for (int i = 0; i < loads_of<T>(); i++) {
-            constexpr int kRows = Tile::kThreads / kParts;  // of one turn
-            if (inside && first + i * kRows < split_.count)
-                __pipeline_memcpy_async(to + i * kRows * Tile::kStride, from + i * kRows * chunk.row_bytes, kLoadBytes);
-            else
-                store16(to + i * kRows * Tile::kStride, make_uint4(0, 0, 0, 0));
-        }
-    }
-
-    __device__ __forceinline__ void copy_queries(const Chunk& chunk) const {
-        constexpr int kParts = Tile::kChunk / kLoadHalves, kRows = Tile::kThreads / kParts;  // of one turn
-        const int thread = static_cast<int>(threadIdx.x), part = thread % kParts;
-        const bool inside = part * kLoadHalves < chunk.elements;
-        const int64_t first = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + thread / kParts;
-        const __half* from = queries_.rows + first * queries_.elements + chunk.in_query + part * kLoadHalves;
-        __half* to = queries_of(stage_) + thread / kParts * Tile::kStride + part * kLoadHalves;
-#pragma unroll
-        for (int row = 0; row < Tile::kQueries; row += kRows) {
-            if (row + thread / kParts >= Tile::kQueries) break;
-            if (inside)
-                __pipeline_memcpy_async(to + row * Tile::kStride, from + row * queries_.elements, kLoadBytes);
-            else
-                store16(to + row * Tile::kStride, make_uint4(0, 0, 0, 0));
-        }
-    }
-
-    __device__ __forceinline__ void copy_terms() const {
-        const int thread = static_cast<int>(threadIdx.x), row = row_ + thread;
-        if (chunk_ != chunks_ - 1 || thread >= Tile::kRows) return;  // keys are made with the last chunk
-        float* to = terms_of(stage_) + thread;
-        if (row < split_.count && terms_ != nullptr)
-            __pipeline_memcpy_async(to, terms_ + (split_.begin + row) * rows_.step, sizeof(float));
-        else
-            *to = 0.0f;
+        stage_ = after(stage_);
     }
 
     // Loads of a row of a chunk.
     template <class T>
     __host__ __device__ static constexpr int parts_of() {
-        return sizeof(T) == 1 ? Tile::kChunk / kLoadBytes : Tile::kChunk / kLoadHalves;
+        return Tile::kChunk / (sizeof(T) == 1 ? kLoadBytes : kLoadHalves);
     }
 
-    // Loads of one thread; some threads have none where a chunk is less than a load for each.
-    template <class T>
-    __host__ __device__ static constexpr int loads_of() {
-        return (Tile::kRows * parts_of<T>() + Tile::kThreads - 1) / Tile::kThreads;
-    }
-    template <class T>
-    __device__ __forceinline__ static bool has_load(int thread) {
-        return Tile::kRows * parts_of<T>() >= Tile::kThreads || thread < Tile::kRows * parts_of<T>();
+    // visit(row, part) for this thread's share of `kRows` rows of parts; rows of one thread shuffle their parts alike.
+    template <class T, int kRows, class Visit>
+    __device__ __forceinline__ static void each_load(Visit visit) {
+        constexpr int kParts = parts_of<T>(), kTurn = Tile::kThreads / kParts;
+        static_assert(kTurn % kColumns == 0);
+        const int thread = computed_here(static_cast<int>(threadIdx.x)), row = thread / kParts, part = thread % kParts;
+#pragma unroll
+        for (int turn = 0; turn * kTurn < kRows; turn++)
+            if ((turn + 1) * kTurn <= kRows || turn * kTurn + row < kRows) visit(turn * kTurn + row, part);
     }
 
-    // Elements become halves where they are: store(row of halves, part, what was loaded).
+    // 16 bytes a thread and turn; zeros behind the elements.
+    template <class T, int kRows>
+    __device__ __forceinline__ static void copy(__half* to, const unsigned char* first, uint32_t row_bytes, int last,
+                                                const Chunk& chunk) {
+        const int elements = chunk.elements;
+        each_load<T, kRows>([&](int row, int part) {
+            const bool inside = part * Loaded<T>::kElements < elements;
+            const int real = row < last ? row : last;
+            const unsigned char* from = first + static_cast<uint64_t>(static_cast<uint32_t>(real)) * row_bytes;
+            __pipeline_memcpy_async(to + Tile::place(row, part), from + part * kLoadBytes, kLoadBytes,
+                                    inside ? 0 : kLoadBytes);
+        });
+    }
+
+    // NaN where there is no row: it takes no part.
+    __device__ __forceinline__ void copy_terms() const {
+        const int thread = static_cast<int>(threadIdx.x), row = row_ + thread;
+        if (thread >= Tile::kRows) return;
+        float* to = terms_of(stage_) + thread;
+        if (row < split_.count && terms_ != nullptr)
+            __pipeline_memcpy_async(to, terms_ + (split_.begin + row) * rows_.step, sizeof(float));
+        else
+            *to = row < split_.count ? 0.0f : NAN;
+    }
+
+    // Elements become halves where they are, all of a row by one warp: store(row, part, what was loaded).
     template <class T, class Store>
-    __device__ __forceinline__ void halve(__half* rows, Store store) const {
-        constexpr int kParts = parts_of<T>(), kLoads = loads_of<T>();
-        const int thread = static_cast<int>(threadIdx.x);
-        uint4 loaded[kLoads];
-        if (has_load<T>(thread)) {
-#pragma unroll
-            for (int i = 0; i < kLoads; i++) {
-                const int load = i * Tile::kThreads + thread;
-                loaded[i] = load16(rows + load / kParts * Tile::kStride + load % kParts * kLoadHalves);
-            }
-        }
-        __syncthreads();
-        if (has_load<T>(thread)) {
-#pragma unroll
-            for (int i = 0; i < kLoads; i++) {
-                const int load = i * Tile::kThreads + thread;
-                store(rows + load / kParts * Tile::kStride, load % kParts, loaded[i]);
-            }
-        }
+    __device__ __forceinline__ static void halve(const __half* rows, Store store) {
+        static_assert(kWarp % parts_of<T>() == 0 && Tile::kRows * parts_of<T>() % Tile::kThreads == 0);
+        each_load<T, Tile::kRows>([&](int row, int part) {
+            const uint4 loaded = load16(rows + Tile::place(row, part));
+            __syncwarp();
+            store(row, part, loaded);
+        });
         __syncthreads();
     }
 
-    __device__ void halve_codes(__half* rows) const {
-        halve<int8_t>(rows, [](__half* row, int part, const uint4& codes) {
-            store16(row + part * kLoadBytes, halves_of(codes, 0));
-            store16(row + part * kLoadBytes + kLoadHalves, halves_of(codes, 1));
+    __device__ static void halve_codes(__half* rows) {
+        halve<int8_t>(rows, [rows](int row, int part, const uint4& codes) {
+            store16(rows + Tile::place(row, 2 * part), halves_of(codes, 0));
+            store16(rows + Tile::place(row, 2 * part + 1), halves_of(codes, 1));
         });
     }
 
     // Half a chunk; what is left of the other half is not multiplied.
-    __device__ void halve_floats(__half* rows, float inverse) const {
-        halve<float>(rows, [inverse](__half* row, int part, const uint4& bits) {
+    __device__ static void halve_floats(__half* rows, float inverse) {
+        halve<float>(rows, [rows, inverse](int row, int part, const uint4& bits) {
             const float4 floats = Loaded<float>::four(bits, 0);
-            *reinterpret_cast<uint2*>(row + part * 4) = make_uint2(two_halves(floats.x * inverse, floats.y * inverse),
-                                                                   two_halves(floats.z * inverse, floats.w * inverse));
+            __half* to = rows + Tile::place(row, part / 2) + part % 2 * (kLoadHalves / 2);
+            *reinterpret_cast<uint2*>(to) = make_uint2(two_halves(floats.x * inverse, floats.y * inverse),
+                                                       two_halves(floats.z * inverse, floats.w * inverse));
         });
     }
 
-    const HalfQueries& queries_;
+    const __half* queries_;  // of this tile
+    const uint32_t query_bytes_;
     const float* terms_;
     const TiledRows& rows_;
     const int chunks_;
@@ -298,97 +290,98 @@ class Tiles {
     int row_ = 0, chunk_ = 0, stage_ = 0;  // what is started next
 };
 
-__device__ __forceinline__ float smallest_of(const float (&keys)[kLaneScores]) {
-    float smallest = INFINITY;  // not that of NaN, where sums went beyond float
-#pragma unroll
-    for (int i = 0; i < kLaneScores; i++) smallest = fminf(smallest, keys[i]);
-    return smallest;
-}
+// Which rows is a lane's i-th score of, after the first?
+__device__ __forceinline__ int row_of_score(int i) { return i / 2 * kColumns + i % 2; }
 
-// How many rows after the first of a lane's rows is the i-th? Four, and eight rows on four more.
-__device__ __forceinline__ int row_of_score(int i) { return i + (i >= 4 ? 4 : 0); }
-
-// The query of the tile that a lane sees the scores of, one for each of a warp's kQueryMatrices matrices.
+// The first query of the tile that a lane holds scores of; the next of its kLaneQueries are kColumns further each.
 template <class Tile>
-__device__ __forceinline__ int query_of_lane(int matrix) {
+__device__ __forceinline__ int first_query_of_lane() {
     const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
-    return (warp % Tile::kQueryWarps * Tile::kQueryMatrices + matrix) * kSide + lane / 2;
+    return warp % Tile::kQueryWarps * Tile::kWarpQueries + lane / 4;
 }
 
-// The block's tile of queries against its split of the rows: sink(matrix, keys, first of their rows) takes the keys of
-// kLaneScores rows (row_of_score) and the query query_of_lane(matrix); infinity where there is no row.
+// A lane's keys of one query and kLaneScores rows (row_of_score). NaN where a row takes no part.
+struct LaneKeys {
+    float less[kLaneScores];  // by `constant`, so that most need no sum of their own
+    float constant;
+    int64_t first;  // row
+
+    __device__ __forceinline__ float of(int i) const { return less[i] + constant; }
+    __device__ __forceinline__ float smallest() const {
+        float smallest = INFINITY;  // not NaN
+#pragma unroll
+        for (int i = 0; i < kLaneScores; i++) smallest = fminf(smallest, less[i]);
+        return smallest + constant;
+    }
+};
+
+// sums += the products of one chunk.
+template <class Tile, int kVectorMatrices>
+__device__ __forceinline__ void multiply_chunk(float (&sums)[Tile::kQueryMatrices][kVectorMatrices][kHeldSums],
+                                               const __half* queries, const __half* rows, int depth) {
+    const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
+    const int query = warp % Tile::kQueryWarps * Tile::kWarpQueries + query_row_of_lane(lane);
+    const int row = warp / Tile::kQueryWarps * Tile::kWarpRows + vector_row_of_lane(lane);
+#pragma unroll
+    for (int k = 0; k < Tile::kChunk; k += kSide) {
+        if (k >= depth) break;
+        const __half* of_query = queries + Tile::place(query, k / kLoadHalves + query_part_of_lane(lane));
+        const __half* of_row = rows + Tile::place(row, k / kLoadHalves + vector_part_of_lane(lane));
+        uint32_t loaded[Tile::kQueryMatrices][4];
+#pragma unroll
+        for (int a = 0; a < Tile::kQueryMatrices; a++)
+            load_matrices(loaded[a], of_query + a * kSide * Tile::kChunk);  // places repeat every eight rows
+#pragma unroll
+        for (int b = 0; b < kVectorMatrices; b += 2) {
+            uint32_t vectors[4];
+            load_matrices(vectors, of_row + b * kColumns * Tile::kChunk);
+#pragma unroll
+            for (int a = 0; a < Tile::kQueryMatrices; a++) {
+                multiply(sums[a][b], loaded[a], vectors[0], vectors[1]);
+                multiply(sums[a][b + 1], loaded[a], vectors[2], vectors[3]);
+            }
+        }
+    }
+}
+
+// The block's tile of queries against its split of the rows: sink(which of the lane's queries, the query, keys).
 template <class Tile, class Sink>
 __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
                             int chunks, const Split& split, const TileShared<Tile>& shared, Sink sink) {
+    constexpr int kVectorMatrices = Tile::kWarpRows / kColumns, kMatricesOfGroup = kScoreRows / kColumns;
     const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
-    const int warp_query = warp % Tile::kQueryWarps * Tile::kQueryMatrices * kSide;
-    const int warp_row = warp / Tile::kQueryWarps * Tile::kRowMatrices * kSide;
-    float* scores = shared.scores + warp * kSide * kScoreStride;
-    const bool multiply = arguments.by.metric == Metric::cosine;
+    const int lane_query = first_query_of_lane<Tile>();
+    const int lane_row = warp / Tile::kQueryWarps * Tile::kWarpRows + lane % 4 * 2;
+    const bool multiply_terms = arguments.by.metric == Metric::cosine;
     Tiles<Tile> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
 
     for (int first = 0; first < split.count; first += Tile::kRows) {
-        wmma::fragment<wmma::accumulator, kSide, kSide, kSide, float> sums[Tile::kQueryMatrices][Tile::kRowMatrices];
-#pragma unroll
-        for (int a = 0; a < Tile::kQueryMatrices; a++)
-#pragma unroll
-            for (int b = 0; b < Tile::kRowMatrices; b++) wmma::fill_fragment(sums[a][b], 0.0f);
+        float sums[Tile::kQueryMatrices][kVectorMatrices][kHeldSums] = {};
         int stage = 0;
         for (int chunk = 0; chunk < chunks; chunk++) {
             stage = tiles.take(chunk);
-            const int depth = Tile::chunk_of(shared.chunks[chunk].type);
-            const __half* own_rows = tiles.rows_of(stage) + warp_row * Tile::kStride;
-            const __half* own_queries = tiles.queries_of(stage) + warp_query * Tile::kStride;
-#pragma unroll 2  // all four spill on sm_100
-            for (int k = 0; k < depth; k += kSide) {
-                wmma::fragment<wmma::matrix_b, kSide, kSide, kSide, __half, wmma::col_major>
-                    of_rows[Tile::kRowMatrices];
-                wmma::fragment<wmma::matrix_a, kSide, kSide, kSide, __half, wmma::row_major> of_queries;
-#pragma unroll
-                for (int b = 0; b < Tile::kRowMatrices; b++)
-                    wmma::load_matrix_sync(of_rows[b], own_rows + b * kSide * Tile::kStride + k, Tile::kStride);
-#pragma unroll
-                for (int a = 0; a < Tile::kQueryMatrices; a++) {
-                    wmma::load_matrix_sync(of_queries, own_queries + a * kSide * Tile::kStride + k, Tile::kStride);
-#pragma unroll
-                    for (int b = 0; b < Tile::kRowMatrices; b++)
-                        wmma::mma_sync(sums[a][b], of_queries, of_rows[b], sums[a][b]);
-                }
-            }
+            multiply_chunk<Tile>(sums, tiles.queries_of(stage, chunk), tiles.rows_of(stage),
+                                 Tile::chunk_of(shared.chunks[chunk].type));
         }
-        const int in_matrix = lane / 2, half = lane % 2 * 4;
-        const float* terms = tiles.terms_of(stage);
 #pragma unroll
-        for (int a = 0; a < Tile::kQueryMatrices; a++) {
-            const int query = query_of_lane<Tile>(a);
-            const float scale = shared.scales[query], constant = shared.constants[query];
-            const int missing = split.count - first;  // rows from here on are none
+        for (int group = 0; group < Tile::kScoreGroups; group++) {
+            const int group_row = lane_row + group * kScoreRows;
+            float terms[kLaneScores];
 #pragma unroll
-            for (int b = 0; b < Tile::kRowMatrices; b++) {
-                const int in_tile = warp_row + b * kSide + half;
-                wmma::store_matrix_sync(scores, sums[a][b], kScoreStride, wmma::mem_row_major);
-                __syncwarp();
-                float keys[kLaneScores];
+            for (int i = 0; i < kLaneScores; i++) terms[i] = tiles.terms_of(stage)[group_row + row_of_score(i)];
 #pragma unroll
-                for (int i = 0; i < kLaneScores; i += 4) {
-                    const float4 dots = load_floats(scores + in_matrix * kScoreStride + half + 2 * i);
-                    const float4 of_rows = load_floats(terms + in_tile + 2 * i);
-                    const auto key = [&](float dot, float term) {
-                        const float found = fmaf(scale, dot, constant);
-                        return multiply ? found * term : found + term;
-                    };
-                    keys[i] = key(dots.x, of_rows.x);
-                    keys[i + 1] = key(dots.y, of_rows.y);
-                    keys[i + 2] = key(dots.z, of_rows.z);
-                    keys[i + 3] = key(dots.w, of_rows.w);
+            for (int of_lane = 0; of_lane < Tile::kLaneQueries; of_lane++) {
+                const int query = computed_here(lane_query) + of_lane * kColumns;
+                const float scale = shared.scales[query], constant = shared.constants[query];
+                LaneKeys keys;
+                keys.constant = multiply_terms ? 0.0f : constant;
+                keys.first = split.begin + first + group_row;
+#pragma unroll
+                for (int i = 0; i < kLaneScores; i++) {
+                    const float sum = sums[of_lane / 2][group * kMatricesOfGroup + i / 2][of_lane % 2 * 2 + i % 2];
+                    keys.less[i] = multiply_terms ? fmaf(scale, sum, constant) * terms[i] : fmaf(scale, sum, terms[i]);
                 }
-                if (in_tile + kSide > missing) {  // the last tile
-#pragma unroll
-                    for (int i = 0; i < kLaneScores; i++)
-                        if (in_tile + row_of_score(i) >= missing) keys[i] = INFINITY;
-                }
-                __syncwarp();  // before the next store
-                sink(a, keys, split.begin + first + in_tile);
+                sink(of_lane, query, keys);
             }
         }
     }

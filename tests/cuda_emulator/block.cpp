@@ -282,10 +282,11 @@ void Engine::must_be_aligned(const void* address, std::size_t alignment, Site si
         fail("misaligned vector: its address is no multiple of " + std::to_string(alignment), site);
 }
 
-void Engine::copy_later(void* to, const void* from, std::size_t bytes, Site site) {
+void Engine::copy_later(void* to, const void* from, std::size_t bytes, std::size_t zeros, Site site) {
     if (bytes != 4 && bytes != 8 && bytes != 16) fail("asynchronous copies are of 4, 8 or 16 bytes", site);
-    access(from, bytes, Access::read, bytes, __builtin_return_address(0));
-    current_->copies.push_back({to, from, bytes, current_->copy_group});
+    if (zeros > bytes) fail("an asynchronous copy has more zeros than bytes", site);
+    if (zeros < bytes) access(from, bytes - zeros, Access::read, bytes, __builtin_return_address(0));
+    current_->copies.push_back({to, from, bytes, zeros, current_->copy_group});
 }
 
 void Engine::commit_copies() { current_->copy_group++; }
@@ -299,7 +300,8 @@ void Engine::wait_for_copies(unsigned groups_left, Site) {
             continue;
         }
         access(copy.to, copy.bytes, Access::write, copy.bytes, __builtin_return_address(0));
-        std::memcpy(copy.to, copy.from, copy.bytes);
+        std::memcpy(copy.to, copy.from, copy.bytes - copy.zeros);
+        std::memset(static_cast<char*>(copy.to) + copy.bytes - copy.zeros, 0, copy.zeros);
     }
     thread.copies.swap(later);
 }

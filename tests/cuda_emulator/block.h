@@ -54,7 +54,7 @@ class Engine {
     void* shared_array(std::size_t bytes, int element_bytes, Site site);
     void access(const void* address, std::size_t bytes, Access kind, std::size_t alignment, const void* code);
     void must_be_aligned(const void* address, std::size_t alignment, Site site);
-    void copy_later(void* to, const void* from, std::size_t bytes, Site site);
+    void copy_later(void* to, const void* from, std::size_t bytes, std::size_t zeros, Site site);
     void commit_copies();
     void wait_for_copies(unsigned groups_left, Site site);
 
@@ -67,7 +67,7 @@ class Engine {
     struct Copy {
         void* to;
         const void* from;
-        std::size_t bytes;
+        std::size_t bytes, zeros;
         unsigned group;
     };
     struct Thread {

@@ -2,7 +2,8 @@
 //
 // The subset, and kernels keep to it: one dynamic shared memory, taken in pieces (csrc/cuda/device.h); __syncthreads
 // and its count, and, or forms; __syncwarp, shuffles, votes and reductions of whole warps; relaxed atomics of 4 and 8
-// bytes; asynchronous copies to shared memory; fp16 by explicit conversion; __dp4a; wmma 16x16x16, half to float.
+// bytes; asynchronous copies to shared memory, or of zeros; fp16 by explicit conversion; __dp4a; tensor cores through
+// csrc/cuda/matrices.cuh.
 // Missing on purpose: partial warp masks, __activemask, cooperative groups, __constant__ and __device__ variables,
 // spinning.
 #pragma once
@@ -212,8 +213,10 @@ T atomicCAS(T* address, emulator::Same<T> expected, emulator::Same<T> value) {
 }
 
 // --- asynchronous copies: what they bring is there after the wait, not earlier -------------------------------------
-inline void __pipeline_memcpy_async(void* to, const void* from, std::size_t bytes, EMULATOR_SITE) {
-    emulator::Engine::get().copy_later(to, from, bytes, {file, line});
+// The last `zeros` of the bytes are not read but zero.
+inline void __pipeline_memcpy_async(void* to, const void* from, std::size_t bytes, std::size_t zeros = 0,
+                                    EMULATOR_SITE) {
+    emulator::Engine::get().copy_later(to, from, bytes, zeros, {file, line});
 }
 inline void __pipeline_commit() { emulator::Engine::get().commit_copies(); }
 inline void __pipeline_wait_prior(unsigned groups_left, EMULATOR_SITE) {
@@ -249,90 +252,68 @@ inline unsigned short __half_as_ushort(__half half) {
 }
 inline __half __float2half_rn(float value) { return __half(static_cast<_Float16>(value)); }
 
-// --- wmma: 16 x 16 matrices of a warp, lane i holding elements 8 i to 8 i + 7 ----------------------------------------
-namespace nvcuda::wmma {
+// --- tensor cores: what csrc/cuda/matrices.cuh says in PTX, by the PTX ISA's tables of who holds what --------------
+namespace emulator {
 
-struct matrix_a;
-struct matrix_b;
-struct accumulator;
-struct row_major;
-struct col_major;
-enum layout_t { mem_row_major, mem_col_major };
-
-constexpr int kSide = 16, kHeld = kSide * kSide / emulator::kWarp;
-
-template <class Use, int kRows, int kColumns, int kDepth, class T, class Layout = void>
-struct fragment {
-    static_assert(kRows == kSide && kColumns == kSide && kDepth == kSide);
-    static constexpr int num_elements = kHeld;
-    T x[kHeld];
+// The elements 2 (i % 4) and 2 (i % 4) + 1 of row i / 4 of each 8 x 8 matrix, for lane i; its rows come from 8 lanes.
+struct LoadedRow {
+    uint4 row;
+    uint32_t* loaded;
 };
 
-template <class T>
-void must_be_a_matrix(const T* first, unsigned stride, EMULATOR_SITE) {
-    emulator::Engine::get().must_be_aligned(first, 32, {file, line});
-    emulator::Engine::get().must_be_aligned(reinterpret_cast<const void*>(stride * sizeof(T)), 16, {file, line});
+inline void give_elements(Exchange* const* lanes) {
+    const auto of_lane = [&](int lane) { return reinterpret_cast<const LoadedRow*>(lanes[lane]->given); };
+    for (int lane = 0; lane < kWarp; lane++) {
+        for (int matrix = 0; matrix < 4; matrix++) {
+            const uint4& row = of_lane(8 * matrix + lane / 4)->row;
+            const unsigned words[4] = {row.x, row.y, row.z, row.w};
+            of_lane(lane)->loaded[matrix] = words[lane % 4];
+        }
+    }
 }
 
-// Where a lane's element i of a matrix is.
-inline std::size_t place(int i, unsigned stride, bool row_by_row) {
-    const int lane = static_cast<int>(threadIdx.x % emulator::kWarp), element = lane * kHeld + i;
-    const int row = element / kSide, column = element % kSide;
-    return static_cast<std::size_t>(row_by_row ? row : column) * stride +
-           static_cast<std::size_t>(row_by_row ? column : row);
-}
-
-template <class Use, class T, class Layout>
-void load_matrix_sync(fragment<Use, kSide, kSide, kSide, T, Layout>& to, const T* first, unsigned stride,
-                      EMULATOR_SITE) {
-    must_be_a_matrix(first, stride, file, line);
-    for (int i = 0; i < kHeld; i++) to.x[i] = first[place(i, stride, std::is_same_v<Layout, row_major>)];
-}
-
-template <class T>
-void store_matrix_sync(T* first, const fragment<accumulator, kSide, kSide, kSide, T>& from, unsigned stride,
-                       layout_t layout, EMULATOR_SITE) {
-    must_be_a_matrix(first, stride, file, line);
-    for (int i = 0; i < kHeld; i++) first[place(i, stride, layout == mem_row_major)] = from.x[i];
-}
-
-template <class Fragment, class T>
-void fill_fragment(Fragment& to, T value) {
-    for (int i = 0; i < kHeld; i++) to.x[i] = value;
+// ldmatrix.x4: `row` is what stands at the address that the lane names.
+inline void load_matrices(uint32_t* loaded, const uint4& row, EMULATOR_SITE) {
+    const LoadedRow one{row, loaded};
+    exchange("ldmatrix", give_elements, kWholeWarp, reinterpret_cast<uint64_t>(&one), 0, {file, line});
 }
 
 struct Product {
-    const __half *a, *b;
-    const float* c;
-    float* d;
+    float* sums;
+    const uint32_t* a;
+    uint32_t b[2];
 };
 
-inline void multiply(emulator::Exchange* const* lanes) {
-    float a[kSide][kSide], b[kSide][kSide];
+inline void multiply_all(Exchange* const* lanes) {
+    constexpr int kRows = 16, kColumns = 8, kDepth = 16;
+    float a[kRows][kDepth], b[kColumns][kDepth];
     const auto of_lane = [&](int lane) { return reinterpret_cast<const Product*>(lanes[lane]->given); };
-    for (int i = 0; i < kSide * kSide; i++) {
-        a[i / kSide][i % kSide] = __half2float(of_lane(i / kHeld)->a[i % kHeld]);
-        b[i / kSide][i % kSide] = __half2float(of_lane(i / kHeld)->b[i % kHeld]);
+    const auto put = [](float* to, uint32_t halves) {
+        for (int i = 0; i < 2; i++)
+            to[i] = static_cast<float>(value_of<_Float16>(static_cast<uint16_t>(halves >> 16 * i)));
+    };
+    for (int lane = 0; lane < kWarp; lane++) {
+        const Product& one = *of_lane(lane);
+        const int row = lane / 4, element = lane % 4 * 2;
+        for (int i = 0; i < 4; i++) put(&a[row + i % 2 * 8][element + i / 2 * 8], one.a[i]);
+        for (int i = 0; i < 2; i++) put(&b[row][element + i * 8], one.b[i]);
     }
-    for (int i = 0; i < kSide * kSide; i++) {
-        float sum = of_lane(i / kHeld)->c[i % kHeld];
-        for (int k = 0; k < kSide; k++) sum += a[i / kSide][k] * b[k][i % kSide];
-        of_lane(i / kHeld)->d[i % kHeld] = sum;
+    for (int lane = 0; lane < kWarp; lane++) {
+        for (int i = 0; i < 4; i++) {
+            const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+            float& sum = of_lane(lane)->sums[i];
+            for (int k = 0; k < kDepth; k++) sum += a[row][k] * b[column][k];
+        }
     }
 }
 
-// b by its rows: a column-major fragment of B is loaded so that element (k, n) is held as row k, column n.
-template <class ALayout, class BLayout>
-void mma_sync(fragment<accumulator, kSide, kSide, kSide, float>& d,
-              const fragment<matrix_a, kSide, kSide, kSide, __half, ALayout>& a,
-              const fragment<matrix_b, kSide, kSide, kSide, __half, BLayout>& b,
-              const fragment<accumulator, kSide, kSide, kSide, float>& c, EMULATOR_SITE) {
-    const Product product{a.x, b.x, c.x, d.x};
-    emulator::exchange("mma_sync", multiply, emulator::kWholeWarp, reinterpret_cast<uint64_t>(&product), 0,
-                       {file, line});
+// mma.m16n8k16, a by rows, b by columns, halves to floats.
+inline void multiply_matrices(float* sums, const uint32_t* a, uint32_t b_low, uint32_t b_high, EMULATOR_SITE) {
+    const Product one{sums, a, {b_low, b_high}};
+    exchange("mma", multiply_all, kWholeWarp, reinterpret_cast<uint64_t>(&one), 0, {file, line});
 }
 
-}  // namespace nvcuda::wmma
+}  // namespace emulator
 
 // --- launches -------------------------------------------------------------------------------------------------------
 using cudaStream_t = struct CUstream_st*;
