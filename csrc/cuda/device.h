@@ -35,7 +35,7 @@ __device__ __forceinline__ uint4 load16(const void* address) {
 }
 
 // The value, computed where this stands: compilers would keep what follows from it across a loop, and spill it.
-__device__ __forceinline__ int computed_here(int value) {
+__device__ __forceinline__ unsigned computed_here(unsigned value) {
 #ifdef __CUDACC__
     asm volatile("" : "+r"(value));
 #endif

@@ -73,17 +73,16 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     SharedMemory memory = SharedMemory::of_block();
     const TileShared<Tile> shared = prepare_tile<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
     visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared, [&](int, int query, const LaneKeys& keys) {
-        const float bound = shared.bounds[query];
-        if (!(keys.smallest() <= bound)) return;
+        if (!(keys.smallest() <= keys.bound)) return;
         const int64_t number = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query;
         int good = 0;
 #pragma unroll
-        for (int i = 0; i < kLaneScores; i++) good += keys.of(i) <= bound;
+        for (int i = 0; i < kLaneScores; i++) good += keys.of(i) <= keys.bound;
         int at = atomicAdd(&found.counts[number], good);
         Candidate* list = found.candidates + number * found.capacity;
 #pragma unroll
         for (int i = 0; i < kLaneScores; i++) {
-            if (!(keys.of(i) <= bound)) continue;
+            if (!(keys.of(i) <= keys.bound)) continue;
             if (at < found.capacity)
                 list[at] = candidate(keys.of(i), static_cast<uint32_t>(keys.first + row_of_score(i)));
             at++;

@@ -56,10 +56,11 @@ struct Tile {
     }
 
     // Where 16 bytes of a row of a chunk lie, in halves: shuffled, so that the same part of eight neighbouring rows
-    // lies in different banks.
+    // lies in different banks. Eight rows further parts lie alike.
     static __host__ __device__ constexpr int place(int row, int part) {
-        constexpr int kParts = kChunk / kLoadHalves, kRowsOfBanks = kWarp * 4 / (kChunk * 2);
-        return row * kChunk + (part ^ row / kRowsOfBanks % kParts) * kLoadHalves;
+        constexpr unsigned kParts = kChunk / kLoadHalves, kRowsOfBanks = kWarp * 4 / (kChunk * 2);
+        const unsigned shuffled = static_cast<unsigned>(part) ^ static_cast<unsigned>(row) / kRowsOfBanks % kParts;
+        return row * kChunk + static_cast<int>(shuffled) * kLoadHalves;
     }
 };
 
@@ -107,21 +108,24 @@ __device__ void list_chunks(const Planes& planes, int dims, const TiledRows& row
     }
 }
 
+// What is read of a query again and again: dot = scale * product + constant, by which a key begins, and its bound.
+struct alignas(16) QueryTerms {
+    float scale, constant, bound, unused;
+};
+
 // What a stage holds: a chunk of queries, and one of rows as they are stored, and their terms.
 template <class Tile>
 struct TileShared {
     __half *queries, *rows;  // (stages, queries or rows, kChunk), as place() puts them
     float* terms;            // (stages, rows)
-    float *bounds, *scales, *constants;
+    QueryTerms* of_queries;
     Chunk* chunks;
 
     __host__ __device__ TileShared(SharedMemory& memory, int chunks)
         : queries(memory.take<__half>(Tile::kStages * Tile::kQueries * Tile::kChunk)),
           rows(memory.take<__half>(Tile::kStages * Tile::kRows * Tile::kChunk)),
           terms(memory.take<float>(Tile::kStages * Tile::kRows)),
-          bounds(memory.take<float>(Tile::kQueries)),
-          scales(memory.take<float>(Tile::kQueries)),
-          constants(memory.take<float>(Tile::kQueries)),
+          of_queries(memory.take<QueryTerms>(Tile::kQueries)),
           chunks(memory.take<Chunk>(static_cast<std::size_t>(chunks))) {}
 };
 
@@ -215,15 +219,17 @@ class Tiles {
         return Tile::kChunk / (sizeof(T) == 1 ? kLoadBytes : kLoadHalves);
     }
 
-    // visit(row, part) for this thread's share of `kRows` rows of parts; rows of one thread shuffle their parts alike.
+    // visit(row, part, its place) for this thread's share of `kRows` rows of parts.
     template <class T, int kRows, class Visit>
     __device__ __forceinline__ static void each_load(Visit visit) {
         constexpr int kParts = parts_of<T>(), kTurn = Tile::kThreads / kParts;
-        static_assert(kTurn % kColumns == 0);
-        const int thread = computed_here(static_cast<int>(threadIdx.x)), row = thread / kParts, part = thread % kParts;
+        static_assert(kTurn % kColumns == 0);  // places of a thread's turns differ by whole rows
+        const unsigned thread = computed_here(threadIdx.x);
+        const int row = static_cast<int>(thread / kParts), part = static_cast<int>(thread % kParts);
+        const int place = Tile::place(row, part);
 #pragma unroll
-        for (int turn = 0; turn * kTurn < kRows; turn++)
-            if ((turn + 1) * kTurn <= kRows || turn * kTurn + row < kRows) visit(turn * kTurn + row, part);
+        for (int first = 0; first < kRows; first += kTurn)
+            if (first + kTurn <= kRows || first + row < kRows) visit(first + row, part, place + first * Tile::kChunk);
     }
 
     // 16 bytes a thread and turn; zeros behind the elements.
@@ -231,11 +237,10 @@ class Tiles {
     __device__ __forceinline__ static void copy(__half* to, const unsigned char* first, uint32_t row_bytes, int last,
                                                 const Chunk& chunk) {
         const int elements = chunk.elements;
-        each_load<T, kRows>([&](int row, int part) {
+        each_load<T, kRows>([&](int row, int part, int place) {
             const bool inside = part * Loaded<T>::kElements < elements;
-            const int real = row < last ? row : last;
-            const unsigned char* from = first + static_cast<uint64_t>(static_cast<uint32_t>(real)) * row_bytes;
-            __pipeline_memcpy_async(to + Tile::place(row, part), from + part * kLoadBytes, kLoadBytes,
+            const auto real = static_cast<uint32_t>(row < last ? row : last);
+            __pipeline_memcpy_async(to + place, first + part * kLoadBytes + uint64_t{real} * row_bytes, kLoadBytes,
                                     inside ? 0 : kLoadBytes);
         });
     }
@@ -255,8 +260,8 @@ class Tiles {
     template <class T, class Store>
     __device__ __forceinline__ static void halve(const __half* rows, Store store) {
         static_assert(kWarp % parts_of<T>() == 0 && Tile::kRows * parts_of<T>() % Tile::kThreads == 0);
-        each_load<T, Tile::kRows>([&](int row, int part) {
-            const uint4 loaded = load16(rows + Tile::place(row, part));
+        each_load<T, Tile::kRows>([&](int row, int part, int place) {
+            const uint4 loaded = load16(rows + place);
             __syncwarp();
             store(row, part, loaded);
         });
@@ -303,7 +308,7 @@ __device__ __forceinline__ int first_query_of_lane() {
 // A lane's keys of one query and kLaneScores rows (row_of_score). NaN where a row takes no part.
 struct LaneKeys {
     float less[kLaneScores];  // by `constant`, so that most need no sum of their own
-    float constant;
+    float constant, bound;
     int64_t first;  // row
 
     __device__ __forceinline__ float of(int i) const { return less[i] + constant; }
@@ -315,22 +320,19 @@ struct LaneKeys {
     }
 };
 
-// sums += the products of one chunk.
+// sums += the products of a chunk, whose 16 bytes that this lane names first `query` and `row` are.
 template <class Tile, int kVectorMatrices>
 __device__ __forceinline__ void multiply_chunk(float (&sums)[Tile::kQueryMatrices][kVectorMatrices][kHeldSums],
-                                               const __half* queries, const __half* rows, int depth) {
-    const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
-    const int query = warp % Tile::kQueryWarps * Tile::kWarpQueries + query_row_of_lane(lane);
-    const int row = warp / Tile::kQueryWarps * Tile::kWarpRows + vector_row_of_lane(lane);
+                                               const __half* queries, int query, const __half* rows, int row,
+                                               int depth) {
 #pragma unroll
     for (int k = 0; k < Tile::kChunk; k += kSide) {
         if (k >= depth) break;
-        const __half* of_query = queries + Tile::place(query, k / kLoadHalves + query_part_of_lane(lane));
-        const __half* of_row = rows + Tile::place(row, k / kLoadHalves + vector_part_of_lane(lane));
+        const __half *of_query = queries + (query ^ k),
+                     *of_row = rows + (row ^ k);  // place() of the parts k / 8 further
         uint32_t loaded[Tile::kQueryMatrices][4];
 #pragma unroll
-        for (int a = 0; a < Tile::kQueryMatrices; a++)
-            load_matrices(loaded[a], of_query + a * kSide * Tile::kChunk);  // places repeat every eight rows
+        for (int a = 0; a < Tile::kQueryMatrices; a++) load_matrices(loaded[a], of_query + a * kSide * Tile::kChunk);
 #pragma unroll
         for (int b = 0; b < kVectorMatrices; b += 2) {
             uint32_t vectors[4];
@@ -344,15 +346,45 @@ __device__ __forceinline__ void multiply_chunk(float (&sums)[Tile::kQueryMatrice
     }
 }
 
+// What a warp's sums come to: key(query, sum, a row's term) gives keys, less by the query's constant where `lessened`.
+template <class Tile, int kVectorMatrices, class Sink, class Key>
+__device__ __forceinline__ void visit_sums(const float (&sums)[Tile::kQueryMatrices][kVectorMatrices][kHeldSums],
+                                           const float* terms_of_rows, const QueryTerms* of_queries, int64_t first_row,
+                                           Sink sink, Key key, bool lessened = false) {
+    const auto first_query = static_cast<unsigned>(first_query_of_lane<Tile>());
+#pragma unroll
+    for (int group = 0; group < Tile::kScoreGroups; group++) {
+        float terms[kLaneScores];
+#pragma unroll
+        for (int i = 0; i < kLaneScores; i++) terms[i] = terms_of_rows[group * kScoreRows + row_of_score(i)];
+#pragma unroll
+        for (int of_lane = 0; of_lane < Tile::kLaneQueries; of_lane++) {
+            const int query = static_cast<int>(computed_here(first_query)) + of_lane * kColumns;
+            const QueryTerms of_query = of_queries[query];
+            LaneKeys keys;
+            keys.constant = lessened ? of_query.constant : 0.0f;
+            keys.bound = of_query.bound;
+            keys.first = first_row + group * kScoreRows;
+#pragma unroll
+            for (int i = 0; i < kLaneScores; i++) {
+                const int matrix = group * (kScoreRows / kColumns) + i / 2;
+                keys.less[i] = key(of_query, sums[of_lane / 2][matrix][of_lane % 2 * 2 + i % 2], terms[i]);
+            }
+            sink(of_lane, query, keys);
+        }
+    }
+}
+
 // The block's tile of queries against its split of the rows: sink(which of the lane's queries, the query, keys).
 template <class Tile, class Sink>
 __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& queries, const TiledRows& rows,
                             int chunks, const Split& split, const TileShared<Tile>& shared, Sink sink) {
-    constexpr int kVectorMatrices = Tile::kWarpRows / kColumns, kMatricesOfGroup = kScoreRows / kColumns;
+    constexpr int kVectorMatrices = Tile::kWarpRows / kColumns;
     const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
-    const int lane_query = first_query_of_lane<Tile>();
-    const int lane_row = warp / Tile::kQueryWarps * Tile::kWarpRows + lane % 4 * 2;
-    const bool multiply_terms = arguments.by.metric == Metric::cosine;
+    const int warp_query = warp % Tile::kQueryWarps * Tile::kWarpQueries;
+    const int warp_row = warp / Tile::kQueryWarps * Tile::kWarpRows;
+    const int query_place = Tile::place(warp_query + query_row_of_lane(lane), query_part_of_lane(lane));
+    const int row_place = Tile::place(warp_row + vector_row_of_lane(lane), vector_part_of_lane(lane));
     Tiles<Tile> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
 
     for (int first = 0; first < split.count; first += Tile::kRows) {
@@ -360,30 +392,20 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
         int stage = 0;
         for (int chunk = 0; chunk < chunks; chunk++) {
             stage = tiles.take(chunk);
-            multiply_chunk<Tile>(sums, tiles.queries_of(stage, chunk), tiles.rows_of(stage),
+            multiply_chunk<Tile>(sums, tiles.queries_of(stage, chunk), query_place, tiles.rows_of(stage), row_place,
                                  Tile::chunk_of(shared.chunks[chunk].type));
         }
-#pragma unroll
-        for (int group = 0; group < Tile::kScoreGroups; group++) {
-            const int group_row = lane_row + group * kScoreRows;
-            float terms[kLaneScores];
-#pragma unroll
-            for (int i = 0; i < kLaneScores; i++) terms[i] = tiles.terms_of(stage)[group_row + row_of_score(i)];
-#pragma unroll
-            for (int of_lane = 0; of_lane < Tile::kLaneQueries; of_lane++) {
-                const int query = computed_here(lane_query) + of_lane * kColumns;
-                const float scale = shared.scales[query], constant = shared.constants[query];
-                LaneKeys keys;
-                keys.constant = multiply_terms ? 0.0f : constant;
-                keys.first = split.begin + first + group_row;
-#pragma unroll
-                for (int i = 0; i < kLaneScores; i++) {
-                    const float sum = sums[of_lane / 2][group * kMatricesOfGroup + i / 2][of_lane % 2 * 2 + i % 2];
-                    keys.less[i] = multiply_terms ? fmaf(scale, sum, constant) * terms[i] : fmaf(scale, sum, terms[i]);
-                }
-                sink(of_lane, query, keys);
-            }
-        }
+        const float* terms = tiles.terms_of(stage) + warp_row + lane % 4 * 2;
+        const int64_t lane_row = split.begin + first + warp_row + lane % 4 * 2;
+        if (arguments.by.metric == Metric::cosine)
+            visit_sums<Tile>(sums, terms, shared.of_queries, lane_row, sink,
+                             [](const QueryTerms& query, float sum, float term) {
+                                 return fmaf(query.scale, sum, query.constant) * term;
+                             });
+        else
+            visit_sums<Tile>(
+                sums, terms, shared.of_queries, lane_row, sink,
+                [](const QueryTerms& query, float sum, float term) { return fmaf(query.scale, sum, term); }, true);
     }
     __pipeline_wait_prior(0);
 }
@@ -396,12 +418,11 @@ __device__ TileShared<Tile> prepare_tile(SharedMemory& memory, const ScanArgumen
     if (threadIdx.x == 0) list_chunks<Tile>(arguments.planes, arguments.dims, rows, shared.chunks);
     for (int i = static_cast<int>(threadIdx.x); i < Tile::kQueries; i += Tile::kThreads) {
         const int query = static_cast<int>(blockIdx.x) * Tile::kQueries + i;
-        if (bounds != nullptr)  // nothing is within that of a query that only fills up the tile
-            shared.bounds[i] = query < arguments.queries.count ? bounds[query] : -INFINITY;
+        // Nothing is within the bound of a query that only fills up the tile.
+        const float bound = bounds == nullptr || query >= arguments.queries.count ? -INFINITY : bounds[query];
         // key = scale * product + constant, and then the row's term: added, or under cosine multiplied by.
         const float sign = arguments.by.metric == Metric::l2 ? -2.0f : -1.0f;
-        shared.scales[i] = sign * queries.scales[query];
-        shared.constants[i] = sign * queries.constants[query];
+        shared.of_queries[i] = QueryTerms{sign * queries.scales[query], sign * queries.constants[query], bound, 0.0f};
     }
     __syncthreads();
     return shared;
