@@ -234,16 +234,18 @@ class Bench:
         points = self._keep(self.random.standard_normal((rows, PREFIX), dtype=np.float32))
         centroids = self._keep(self.random.standard_normal((LISTS, PREFIX), dtype=np.float32))
         terms = self._keep(self.cupy.square(centroids).sum(axis=1))
-        planes = self.module.Planes([("float32", self._at(centroids), PREFIX, 0, PREFIX, 0, 0, 8.0)])
+        halved = self._keep(centroids.astype(np.float16))
+        planes = self.module.Planes([("float16", self._at(halved), PREFIX, 0, PREFIX, 0, 0, 0.0)])
         halves = self._new((self.module.halves_for(planes, PREFIX, rows),), np.uint8)
         nearest, assigned = self._new((rows,), np.uint64), self._new((rows,), np.int32)
         distances, sums = self._new((rows,), np.float32), self._keep(self.cupy.zeros((LISTS, PREFIX), np.int64))
         return lambda: self.module.assign(
             (self._at(points), PREFIX, rows),
             PREFIX,
+            self._at(centroids),
+            LISTS,
             planes,
             self._at(terms),
-            LISTS,
             self._at(halves),
             self._at(nearest),
             2.0**30,

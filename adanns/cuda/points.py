@@ -45,13 +45,15 @@ class DevicePoints:
     def _assign(self, centroids: NDArray[np.float32], sums: Array | None) -> None:
         memory, module, dims = self._memory, self._module, self.dims
         clusters = len(centroids)
-        padded = np.zeros((clusters, -(-dims // ALIGNED) * ALIGNED), np.float32)
-        padded[:, :dims] = centroids
-        plane, terms = memory.put(padded), memory.put(np.square(centroids, dtype=np.float32).sum(axis=1))
         half_scale = half_scale_of(float(np.abs(centroids).max()))
         if half_scale == 0:
             raise ValueError("centroids of zeros, or beyond 1e30, are not for a GPU: cluster on the CPU")
-        planes = module.Planes([("float32", memory.address(plane), padded.shape[1], 0, dims, 0, 0, half_scale)])
+        halved = np.zeros((clusters, -(-dims // ALIGNED) * ALIGNED), np.float16)
+        scaled = centroids / np.float32(half_scale)
+        halved[:, :dims] = scaled
+        squares = np.square(scaled).sum(axis=1) * np.float32(half_scale)
+        exact, rows, terms = memory.put(np.ascontiguousarray(centroids)), memory.put(halved), memory.put(squares)
+        planes = module.Planes([("float16", memory.address(rows), halved.shape[1], 0, dims, 0, 0, 0.0)])
         count = len(self._points)
         for first in range(0, count, CHUNK_ROWS):
             some = min(CHUNK_ROWS, count - first)
@@ -61,9 +63,10 @@ class DevicePoints:
             module.assign(
                 self._rows(first, some),
                 dims,
+                memory.address(exact),
+                clusters,
                 planes,
                 memory.address(terms),
-                clusters,
                 memory.address(halves),
                 memory.address(nearest),
                 self._sum_scale,

@@ -261,15 +261,15 @@ PYBIND11_MODULE(_cuda, module) {
     module.attr("ASSIGNED_TOGETHER") = kAssignedTogether;
     module.def(
         "assign",
-        [](const std::tuple<Address, int64_t, int>& rows, int dims, const Planes& plane, Address terms, int clusters,
-           Address halves, Address nearest, double sum_scale, Address assigned, Address distances, Address sums,
-           Address stream) {
-            assign(queries_of(rows), dims, plane, pointer<const float>(terms), clusters, pointer<void>(halves),
-                   pointer<Candidate>(nearest), sum_scale,
+        [](const std::tuple<Address, int64_t, int>& rows, int dims, Address centroids, int clusters,
+           const Planes& halved, Address terms, Address halves, Address nearest, double sum_scale, Address assigned,
+           Address distances, Address sums, Address stream) {
+            assign(queries_of(rows), dims, pointer<const float>(centroids), clusters, halved,
+                   pointer<const float>(terms), pointer<void>(halves), pointer<Candidate>(nearest), sum_scale,
                    {pointer<int32_t>(assigned), pointer<float>(distances), pointer<unsigned long long>(sums)},
                    stream_of(stream));
         },
-        py::arg("rows"), py::arg("dims"), py::arg("plane"), py::arg("terms"), py::arg("clusters"), py::arg("halves"),
-        py::arg("nearest"), py::arg("sum_scale"), py::arg("assigned"), py::arg("distances"), py::arg("sums"),
-        py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+        py::arg("rows"), py::arg("dims"), py::arg("centroids"), py::arg("clusters"), py::arg("halved"),
+        py::arg("terms"), py::arg("halves"), py::arg("nearest"), py::arg("sum_scale"), py::arg("assigned"),
+        py::arg("distances"), py::arg("sums"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 }

@@ -42,13 +42,12 @@ __global__ void __launch_bounds__(Rows::kThreads, Rows::kBlocks)
 
 // A warp per row. Sums are whole numbers, so that they do not depend on the order in which rows are added.
 __global__ void __launch_bounds__(kAssignThreads)
-    add_rows(Queries rows, int dims, const float* centroids, int64_t centroid_stride, const Candidate* nearest,
-             double sum_scale, Assigned out) {
+    add_rows(Queries rows, int dims, const float* centroids, const Candidate* nearest, double sum_scale, Assigned out) {
     const int64_t row = (static_cast<int64_t>(blockIdx.x) * kAssignThreads + threadIdx.x) / kWarp;
     if (row >= rows.count) return;  // whole warps
     const uint32_t cluster = row_of(nearest[row]);
     const float* values = rows.rows + row * rows.stride;
-    const float* centroid = centroids + cluster * centroid_stride;
+    const float* centroid = centroids + cluster * int64_t{dims};
     float square = 0.0f;
     for (int dim = static_cast<int>(threadIdx.x % kWarp); dim < dims; dim += kWarp) {
         const float difference = values[dim] - centroid[dim];
@@ -65,20 +64,21 @@ __global__ void __launch_bounds__(kAssignThreads)
 
 }  // namespace
 
-void assign(const Queries& rows, int dims, const Planes& plane, const float* terms, int clusters, void* halves,
-            Candidate* nearest, double sum_scale, const Assigned& out, cudaStream_t stream) {
-    const ScanArguments arguments{plane, {Metric::l2, terms}, rows, dims, 1};
-    const TiledRows centroids{clusters, 1};
-    const int padded = filled_up<Rows>(rows.count), chunks = chunks_of<Rows>(plane, dims);
-    const HalfQueries halved = halve(plane, rows, dims, padded, halves, stream);
+void assign(const Queries& rows, int dims, const float* centroids, int clusters, const Planes& halved,
+            const float* terms, void* halves, Candidate* nearest, double sum_scale, const Assigned& out,
+            cudaStream_t stream) {
+    static_assert(Rows::kQueries == kAssignedTogether);
+    const ScanArguments arguments{halved, {Metric::l2, terms}, rows, dims, 1};
+    const int padded = filled_up<Rows>(rows.count), chunks = chunks_of<Rows>(halved, dims);
+    const HalfQueries half_rows = halve(halved, rows, dims, padded, halves, stream);
     SharedMemory memory = SharedMemory::none();
     memory.take<Candidate>(Rows::kQueries);
     TileShared<Rows>(memory, chunks);
     launch("nearest_centroids", nearest_centroids, dim3(static_cast<unsigned>(padded / Rows::kQueries)),
-           dim3(Rows::kThreads), memory.taken(), stream, arguments, halved, centroids, chunks, nearest);
+           dim3(Rows::kThreads), memory.taken(), stream, arguments, half_rows, TiledRows{clusters, 1}, chunks, nearest);
     const auto blocks = static_cast<unsigned>((int64_t{rows.count} * kWarp + kAssignThreads - 1) / kAssignThreads);
-    launch("add_rows", add_rows, dim3(blocks), dim3(kAssignThreads), 0, stream, rows, dims,
-           static_cast<const float*>(plane.plane[0].rows), plane.plane[0].stride, nearest, sum_scale, out);
+    launch("add_rows", add_rows, dim3(blocks), dim3(kAssignThreads), 0, stream, rows, dims, centroids, nearest,
+           sum_scale, out);
 }
 
 }  // namespace adanns::cuda

@@ -132,10 +132,12 @@ struct Assigned {
     unsigned long long* sums;  // (clusters, dims), signed: of rows times sum_scale, added to what is there; or none
 };
 
-// plane: the centroids, float32; terms: their squared lengths. Which is nearest is found in float16, how far it is in
-// float32. halves: halves_for(...) bytes, of rows rounded up to kAssignedTogether; nearest: one per row.
+// centroids: (clusters, dims). halved: the same in float16, divided by a power of two, and terms: their squared
+// lengths, divided likewise, by which the nearest is found; how far it is is measured in float32. halves:
+// halves_for(...) bytes, of rows rounded up to kAssignedTogether; nearest: one per row.
 constexpr int kAssignedTogether = 128;
-void assign(const Queries& rows, int dims, const Planes& plane, const float* terms, int clusters, void* halves,
-            Candidate* nearest, double sum_scale, const Assigned& out, cudaStream_t stream);
+void assign(const Queries& rows, int dims, const float* centroids, int clusters, const Planes& halved,
+            const float* terms, void* halves, Candidate* nearest, double sum_scale, const Assigned& out,
+            cudaStream_t stream);
 
 }  // namespace adanns::cuda
