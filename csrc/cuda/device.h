@@ -34,10 +34,15 @@ __device__ __forceinline__ uint4 load16(const void* address) {
     return *static_cast<const uint4*>(address);
 }
 
-// The value, computed where this stands: compilers would keep what follows from it across a loop, and spill it.
-__device__ __forceinline__ unsigned computed_here(unsigned value) {
+// The value, which compilers then neither look into nor compute again: before a loop it stays in its register, in a
+// loop what follows from it is computed there, where it would otherwise be kept from turn to turn and spill.
+template <class T>
+__device__ __forceinline__ T opaque(T value) {
 #ifdef __CUDACC__
-    asm volatile("" : "+r"(value));
+    if constexpr (sizeof(T) == 8)
+        asm volatile("" : "+l"(value));
+    else
+        asm volatile("" : "+r"(value));
 #endif
     return value;
 }
@@ -69,7 +74,9 @@ class SharedMemory {
     __host__ __device__ T* take(std::size_t count) {
         const std::size_t bytes = (count * sizeof(T) + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
         taken_ += bytes;
+#ifndef __CUDA_ARCH__  // a kernel has memory
         if (next_ == nullptr) return nullptr;
+#endif
 #ifdef __CUDACC__
         unsigned char* first = next_;
         next_ += bytes;

@@ -8,7 +8,6 @@ namespace adanns::cuda {
 namespace {
 
 constexpr int kHalvingThreads = 256;
-constexpr int kLongDims = 128;  // beyond, MediumTile copies chunks of queries again and again
 
 // One block per query, those that fill up the last tile too.
 __global__ void __launch_bounds__(kHalvingThreads)
@@ -90,11 +89,11 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     });
 }
 
-// visit(tile) with the tile that suits so many queries of so many dims.
+// visit(tile) with the tile that suits so many queries.
 template <class Visit>
-auto with_tile(int queries, int dims, Visit visit) {
+auto with_tile(int queries, Visit visit) {
     if (queries <= SmallTile::kQueries) return visit(SmallTile{});
-    if (queries <= MediumTile::kQueries || dims <= kLongDims) return visit(MediumTile{});
+    if (queries <= MediumTile::kQueries) return visit(MediumTile{});
     return visit(LargeTile{});
 }
 
@@ -135,7 +134,7 @@ bool fits_tensor_cores(const Planes& planes, int dims) {
 }
 
 int64_t halves_for(const Planes& planes, int dims, int queries) {
-    const int padded = with_tile(queries, dims, [&](auto tile) { return filled_up<decltype(tile)>(queries); });
+    const int padded = with_tile(queries, [&](auto tile) { return filled_up<decltype(tile)>(queries); });
     return int64_t{padded} * (folded_size(planes, 0, dims) * int64_t{sizeof(__half)} + 2 * int64_t{sizeof(float)});
 }
 
@@ -156,7 +155,7 @@ HalfQueries halve(const Planes& planes, const Queries& queries, int dims, int pa
 void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
                 int multiprocessors, void* halves, const Found& found, Candidate* out, cudaStream_t stream) {
     clear(found, queries.count, stream);
-    with_tile(queries.count, dims, [&](auto tile) {
+    with_tile(queries.count, [&](auto tile) {
         scan_with<decltype(tile)>(planes, by, queries, rows, dims, keep, multiprocessors, halves, found, stream);
     });
     select_nearest(found, queries.count, keep, out, stream);

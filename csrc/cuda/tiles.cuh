@@ -158,8 +158,8 @@ class Tiles {
                      const TileShared<Tile>& shared, const Split& split)
         : queries_(queries.rows + static_cast<int64_t>(blockIdx.x) * Tile::kQueries * queries.elements),
           query_bytes_(static_cast<uint32_t>(queries.elements) * static_cast<uint32_t>(sizeof(__half))),
-          terms_(terms),
-          rows_(rows),
+          terms_(terms == nullptr ? nullptr : terms + split.begin * rows.step),
+          step_(static_cast<uint32_t>(rows.step)),
           chunks_(chunks),
           shared_(shared),
           split_(split) {
@@ -173,15 +173,15 @@ class Tiles {
         const int stage = after(stage_);  // of which the copy began first
         start_next();                     // into the stage that was taken before this one
         const Chunk& taken = shared_.chunks[chunk];
-        if (taken.type == ScalarType::int8) halve_codes(rows_of(stage));
-        if (taken.type == ScalarType::float32) halve_floats(rows_of(stage), taken.inverse);
+        if (taken.type == ScalarType::int8) halve_codes(shared_.rows + rows_at(stage));
+        if (taken.type == ScalarType::float32) halve_floats(shared_.rows + rows_at(stage), taken.inverse);
         return stage;
     }
 
-    __device__ __half* rows_of(int stage) const { return shared_.rows + stage * Tile::kRows * Tile::kChunk; }
-    // Chunks of queries that all find room stay where they are.
-    __device__ __half* queries_of(int stage, int chunk) const {
-        return shared_.queries + (stay() ? chunk : stage) * Tile::kQueries * Tile::kChunk;
+    // Where a stage begins in shared.rows and shared.queries; chunks of queries that all find room stay where they are.
+    __device__ int rows_at(int stage) const { return stage * Tile::kRows * Tile::kChunk; }
+    __device__ int queries_at(int stage, int chunk) const {
+        return (stay() ? chunk : stage) * Tile::kQueries * Tile::kChunk;
     }
     __device__ float* terms_of(int stage) const { return shared_.terms + stage * Tile::kRows; }
 
@@ -193,15 +193,15 @@ class Tiles {
         if (row_ < split_.count) {
             const Chunk& chunk = shared_.chunks[chunk_];
             const unsigned char* first = chunk.rows + (split_.begin + row_) * chunk.row_bytes;
-            const int last = split_.count - row_ - 1;  // of the tile; rows behind it are this one again
-            __half* rows = rows_of(stage_);
+            const int last = split_.count - row_ - 1;  // of the tile
+            __half* rows = shared_.rows + rows_at(stage_);
             switch (chunk.type) {
                 case ScalarType::int8: copy<int8_t, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
                 case ScalarType::float16: copy<__half, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
                 case ScalarType::float32: copy<float, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
             }
             if (!stay() || row_ == 0)
-                copy<__half, Tile::kQueries>(queries_of(stage_, chunk_),
+                copy<__half, Tile::kQueries>(shared_.queries + queries_at(stage_, chunk_),
                                              reinterpret_cast<const unsigned char*>(queries_ + chunk.in_query),
                                              query_bytes_, Tile::kQueries, chunk);
             if (++chunk_ == chunks_) {
@@ -213,35 +213,35 @@ class Tiles {
         stage_ = after(stage_);
     }
 
-    // Loads of a row of a chunk.
+    // What a thread loads of a chunk of T: 16 bytes of `row`, and of rows a turn of all threads further each.
     template <class T>
-    __host__ __device__ static constexpr int parts_of() {
-        return Tile::kChunk / (sizeof(T) == 1 ? kLoadBytes : kLoadHalves);
-    }
-
-    // visit(row, part, its place) for this thread's share of `kRows` rows of parts.
-    template <class T, int kRows, class Visit>
-    __device__ __forceinline__ static void each_load(Visit visit) {
-        constexpr int kParts = parts_of<T>(), kTurn = Tile::kThreads / kParts;
-        static_assert(kTurn % kColumns == 0);  // places of a thread's turns differ by whole rows
-        const unsigned thread = computed_here(threadIdx.x);
+    struct Loads {
+        static constexpr int kParts = Tile::kChunk / (sizeof(T) == 1 ? kLoadBytes : kLoadHalves);  // of a row
+        static constexpr int kTurn = Tile::kThreads / kParts;
+        static_assert(kTurn % kColumns == 0);  // so that places of a thread's turns differ by whole rows
+        const unsigned thread = opaque(threadIdx.x);
         const int row = static_cast<int>(thread / kParts), part = static_cast<int>(thread % kParts);
         const int place = Tile::place(row, part);
-#pragma unroll
-        for (int first = 0; first < kRows; first += kTurn)
-            if (first + kTurn <= kRows || first + row < kRows) visit(first + row, part, place + first * Tile::kChunk);
-    }
 
-    // 16 bytes a thread and turn; zeros behind the elements.
+        // visit(row, its place).
+        template <int kRows, class Visit>
+        __device__ __forceinline__ void each(Visit visit) const {
+#pragma unroll
+            for (int first = 0; first < kRows; first += kTurn)
+                if (first + kTurn <= kRows || first + row < kRows) visit(first + row, place + first * Tile::kChunk);
+        }
+    };
+
+    // Zeros behind the elements; rows behind the last are the last again.
     template <class T, int kRows>
     __device__ __forceinline__ static void copy(__half* to, const unsigned char* first, uint32_t row_bytes, int last,
                                                 const Chunk& chunk) {
-        const int elements = chunk.elements;
-        each_load<T, kRows>([&](int row, int part, int place) {
-            const bool inside = part * Loaded<T>::kElements < elements;
+        const Loads<T> loads;
+        const unsigned char* from = opaque(first + loads.part * kLoadBytes);
+        const std::size_t zeros = loads.part * Loaded<T>::kElements < chunk.elements ? 0 : kLoadBytes;
+        loads.template each<kRows>([&](int row, int place) {
             const auto real = static_cast<uint32_t>(row < last ? row : last);
-            __pipeline_memcpy_async(to + place, first + part * kLoadBytes + uint64_t{real} * row_bytes, kLoadBytes,
-                                    inside ? 0 : kLoadBytes);
+            __pipeline_memcpy_async(to + place, from + uint64_t{real} * row_bytes, kLoadBytes, zeros);
         });
     }
 
@@ -251,7 +251,8 @@ class Tiles {
         if (thread >= Tile::kRows) return;
         float* to = terms_of(stage_) + thread;
         if (row < split_.count && terms_ != nullptr)
-            __pipeline_memcpy_async(to, terms_ + (split_.begin + row) * rows_.step, sizeof(float));
+            __pipeline_memcpy_async(to, terms_ + static_cast<uint64_t>(static_cast<uint32_t>(row)) * step_,
+                                    sizeof(float));
         else
             *to = row < split_.count ? 0.0f : NAN;
     }
@@ -259,11 +260,12 @@ class Tiles {
     // Elements become halves where they are, all of a row by one warp: store(row, part, what was loaded).
     template <class T, class Store>
     __device__ __forceinline__ static void halve(const __half* rows, Store store) {
-        static_assert(kWarp % parts_of<T>() == 0 && Tile::kRows * parts_of<T>() % Tile::kThreads == 0);
-        each_load<T, Tile::kRows>([&](int row, int part, int place) {
+        const Loads<T> loads;
+        static_assert(kWarp % Loads<T>::kParts == 0 && Tile::kRows % Loads<T>::kTurn == 0);
+        loads.template each<Tile::kRows>([&](int row, int place) {
             const uint4 loaded = load16(rows + place);
             __syncwarp();
-            store(row, part, loaded);
+            store(row, loads.part, loaded);
         });
         __syncthreads();
     }
@@ -287,8 +289,8 @@ class Tiles {
 
     const __half* queries_;  // of this tile
     const uint32_t query_bytes_;
-    const float* terms_;
-    const TiledRows& rows_;
+    const float* terms_;  // of the split
+    const uint32_t step_;
     const int chunks_;
     const TileShared<Tile>& shared_;
     const Split& split_;
@@ -320,16 +322,15 @@ struct LaneKeys {
     }
 };
 
-// sums += the products of a chunk, whose 16 bytes that this lane names first `query` and `row` are.
+// sums += the products of a chunk, of whose queries and rows this lane names the 16 bytes at `query` and `row` first.
 template <class Tile, int kVectorMatrices>
 __device__ __forceinline__ void multiply_chunk(float (&sums)[Tile::kQueryMatrices][kVectorMatrices][kHeldSums],
-                                               const __half* queries, int query, const __half* rows, int row,
-                                               int depth) {
+                                               const TileShared<Tile>& shared, int query, int row, int depth) {
 #pragma unroll
     for (int k = 0; k < Tile::kChunk; k += kSide) {
         if (k >= depth) break;
-        const __half *of_query = queries + (query ^ k),
-                     *of_row = rows + (row ^ k);  // place() of the parts k / 8 further
+        // place() of the parts k / 8 further
+        const __half *of_query = shared.queries + (query ^ k), *of_row = shared.rows + (row ^ k);
         uint32_t loaded[Tile::kQueryMatrices][4];
 #pragma unroll
         for (int a = 0; a < Tile::kQueryMatrices; a++) load_matrices(loaded[a], of_query + a * kSide * Tile::kChunk);
@@ -351,7 +352,7 @@ template <class Tile, int kVectorMatrices, class Sink, class Key>
 __device__ __forceinline__ void visit_sums(const float (&sums)[Tile::kQueryMatrices][kVectorMatrices][kHeldSums],
                                            const float* terms_of_rows, const QueryTerms* of_queries, int64_t first_row,
                                            Sink sink, Key key, bool lessened = false) {
-    const auto first_query = static_cast<unsigned>(first_query_of_lane<Tile>());
+    const int first_query = first_query_of_lane<Tile>();
 #pragma unroll
     for (int group = 0; group < Tile::kScoreGroups; group++) {
         float terms[kLaneScores];
@@ -359,7 +360,7 @@ __device__ __forceinline__ void visit_sums(const float (&sums)[Tile::kQueryMatri
         for (int i = 0; i < kLaneScores; i++) terms[i] = terms_of_rows[group * kScoreRows + row_of_score(i)];
 #pragma unroll
         for (int of_lane = 0; of_lane < Tile::kLaneQueries; of_lane++) {
-            const int query = static_cast<int>(computed_here(first_query)) + of_lane * kColumns;
+            const int query = opaque(first_query) + of_lane * kColumns;
             const QueryTerms of_query = of_queries[query];
             LaneKeys keys;
             keys.constant = lessened ? of_query.constant : 0.0f;
@@ -383,8 +384,8 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
     const int lane = static_cast<int>(threadIdx.x % kWarp), warp = static_cast<int>(threadIdx.x / kWarp);
     const int warp_query = warp % Tile::kQueryWarps * Tile::kWarpQueries;
     const int warp_row = warp / Tile::kQueryWarps * Tile::kWarpRows;
-    const int query_place = Tile::place(warp_query + query_row_of_lane(lane), query_part_of_lane(lane));
-    const int row_place = Tile::place(warp_row + vector_row_of_lane(lane), vector_part_of_lane(lane));
+    const int query_place = opaque(Tile::place(warp_query + query_row_of_lane(lane), query_part_of_lane(lane)));
+    const int row_place = opaque(Tile::place(warp_row + vector_row_of_lane(lane), vector_part_of_lane(lane)));
     Tiles<Tile> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
 
     for (int first = 0; first < split.count; first += Tile::kRows) {
@@ -392,8 +393,8 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
         int stage = 0;
         for (int chunk = 0; chunk < chunks; chunk++) {
             stage = tiles.take(chunk);
-            multiply_chunk<Tile>(sums, tiles.queries_of(stage, chunk), query_place, tiles.rows_of(stage), row_place,
-                                 Tile::chunk_of(shared.chunks[chunk].type));
+            multiply_chunk<Tile>(sums, shared, tiles.queries_at(stage, chunk) + query_place,
+                                 tiles.rows_at(stage) + row_place, Tile::chunk_of(shared.chunks[chunk].type));
         }
         const float* terms = tiles.terms_of(stage) + warp_row + lane % 4 * 2;
         const int64_t lane_row = split.begin + first + warp_row + lane % 4 * 2;
