@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kTableThreads = 256;
 constexpr int kWordBits = 32;
+constexpr int kWordsAtOnce = 4;  // of a row's codes, on their way at once: one after another, each would be waited for
 constexpr int64_t kEverySampled = 16;  // of the blocks of 32 rows, one is sampled
 
 struct TableShared {
@@ -70,11 +71,17 @@ __device__ float table_sum(const uint32_t* codes, int words, const float* tables
     constexpr int kEntries = 1 << kBits, kCodes = kWordBits / kBits;
     float sum = 0.0f;
 #pragma unroll 1
-    for (int w = 0; w < words; w++) {
-        const uint32_t word = codes[w * kWarp];
+    for (int first = 0; first < words; first += kWordsAtOnce) {
+        uint32_t loaded[kWordsAtOnce];
 #pragma unroll
-        for (int i = 0; i < kCodes; i++) sum += tables[i * kEntries + (word >> i * kBits & (kEntries - 1))];
-        tables += kCodes * kEntries;
+        for (int w = 0; w < kWordsAtOnce; w++) loaded[w] = first + w < words ? codes[(first + w) * kWarp] : 0;
+#pragma unroll
+        for (int w = 0; w < kWordsAtOnce; w++) {
+            if (first + w >= words) break;
+#pragma unroll
+            for (int i = 0; i < kCodes; i++) sum += tables[i * kEntries + (loaded[w] >> i * kBits & (kEntries - 1))];
+            tables += kCodes * kEntries;
+        }
     }
     return sum;
 }
