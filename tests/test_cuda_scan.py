@@ -118,6 +118,7 @@ ODD_SIZES: list[tuple[int, int, int, dict[int, str]]] = [
     (600, 64, 64, {64: "float16"}),
     (1100, 33, 1024, {33: "int8"}),
     (2300, 5, 16, {5: "float16"}),  # more rows than are all collected: a sample bounds them
+    (2500, 7, 40, {7: "int8"}),  # all are collected, and more than are copied to select from
     (40, 2048, 7, {64: "int8", 256: "float16", 1000: "float16", 2048: "float32"}),
     (40, 2048, 7, {64: "int8", 256: "float16", 1000: "float16", 2048: "float16"}),
     (34, 1999, 7, {2048: "float16"}),

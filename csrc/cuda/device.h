@@ -26,13 +26,18 @@ namespace adanns::cuda {
 
 constexpr int kWarp = 32;
 constexpr unsigned kWholeWarp = 0xffffffffu;
-// Sixteen bytes at an address that is a multiple of 16.
-__device__ __forceinline__ uint4 load16(const void* address) {
+// kBytes, 16 or 8, at an address that is a multiple of them; zeros behind eight.
+template <int kBytes = kLoadBytes>
+__device__ __forceinline__ uint4 load(const void* address) {
+    static_assert(kBytes == kLoadBytes || kBytes == kLoadBytes / 2);
 #ifdef ADANNS_CUDA_EMULATED
-    emulator::Engine::get().must_be_aligned(address, kLoadBytes, {__builtin_FILE(), __builtin_LINE()});
+    emulator::Engine::get().must_be_aligned(address, kBytes, {__builtin_FILE(), __builtin_LINE()});
 #endif
-    return *static_cast<const uint4*>(address);
+    if constexpr (kBytes == kLoadBytes) return *static_cast<const uint4*>(address);
+    const uint2 half = *static_cast<const uint2*>(address);
+    return make_uint4(half.x, half.y, 0, 0);
 }
+__device__ __forceinline__ uint4 load16(const void* address) { return load<kLoadBytes>(address); }
 
 // The value, which compilers then neither look into nor compute again: before a loop it stays in its register, in a
 // loop what follows from it is computed there, where it would otherwise be kept from turn to turn and spill.

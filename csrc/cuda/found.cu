@@ -6,6 +6,7 @@ namespace {
 
 constexpr int kSelectThreads = 256;
 static_assert(kSelectThreads == RankShared::kBins);
+constexpr int kSelectBlocks = 6;  // of a multiprocessor at once; with registers for more it would spill
 
 __global__ void clear_found(Found found, int queries) {
     const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -26,23 +27,27 @@ __global__ void __launch_bounds__(kSelectThreads) bound_query(Found found, int k
     if (threadIdx.x == 0) found.bounds[blockIdx.x] = bound;
 }
 
+// Candidates that are copied to shared memory; more are read where they are, so that more blocks run at once: there are
+// some hundred for a bound of a few times `keep`.
+constexpr int kCopied = 2048;
+
 struct SelectShared {
-    Candidate *all, *nearest;
+    Candidate *copied, *nearest;
     RankShared rank;
     int* taken;
 
-    __host__ __device__ SelectShared(SharedMemory& memory, int capacity, int keep)
-        : all(memory.take<Candidate>(static_cast<std::size_t>(capacity))),
+    __host__ __device__ SelectShared(SharedMemory& memory, int keep)
+        : copied(memory.take<Candidate>(kCopied)),
           nearest(memory.take<Candidate>(static_cast<std::size_t>(power_of_two(keep)))),
           rank(memory),
           taken(memory.take<int>(1)) {}
 };
 
 // The keep-th smallest of `count` > keep candidates. All differ: rows do.
-__device__ Candidate last_to_keep(const SelectShared& shared, int count, int keep) {
+__device__ Candidate last_to_keep(const Candidate* all, int count, int keep, const SelectShared& shared) {
     const auto high = [](Candidate one) { return static_cast<uint32_t>(one >> 32); };
     const auto each = [&](auto visit) {
-        for (int i = static_cast<int>(threadIdx.x); i < count; i += kSelectThreads) visit(shared.all[i]);
+        for (int i = static_cast<int>(threadIdx.x); i < count; i += kSelectThreads) visit(all[i]);
     };
     const uint32_t key =
         smallest_of_rank(keep, shared.rank, [&](auto visit) { each([&](Candidate one) { visit(high(one)); }); });
@@ -57,19 +62,22 @@ __device__ Candidate last_to_keep(const SelectShared& shared, int count, int kee
     return static_cast<Candidate>(key) << 32 | row;
 }
 
-__global__ void __launch_bounds__(kSelectThreads) select_query(Found found, int keep, Candidate* out) {
+__global__ void __launch_bounds__(kSelectThreads, kSelectBlocks) select_query(Found found, int keep, Candidate* out) {
     const int query = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
     const int count = found.counts[query];
     if (count > found.capacity) return;  // the whole block: another kernel does it
     SharedMemory memory = SharedMemory::of_block();
-    SelectShared shared(memory, found.capacity, keep);
-    for (int i = thread; i < count; i += kSelectThreads)
-        shared.all[i] = found.candidates[int64_t{query} * found.capacity + i];
+    const SelectShared shared(memory, keep);
+    const Candidate* all = found.candidates + int64_t{query} * found.capacity;
+    if (count <= kCopied) {
+        for (int i = thread; i < count; i += kSelectThreads) shared.copied[i] = all[i];
+        all = shared.copied;
+    }
     if (thread == 0) *shared.taken = 0;
     __syncthreads();
-    const Candidate last = count > keep ? last_to_keep(shared, count, keep) : kNoCandidate;
+    const Candidate last = count > keep ? last_to_keep(all, count, keep, shared) : kNoCandidate;
     for (int i = thread; i < count; i += kSelectThreads)
-        if (shared.all[i] <= last) shared.nearest[atomicAdd(shared.taken, 1)] = shared.all[i];
+        if (all[i] <= last) shared.nearest[atomicAdd(shared.taken, 1)] = all[i];
     __syncthreads();
     const int kept = count < keep ? count : keep;
     sort_candidates(shared.nearest, kept, power_of_two(kept));
@@ -113,8 +121,8 @@ void bound_by_minima(const Found& found, int queries, int keep, cudaStream_t str
 }
 
 void select_nearest(const Found& found, int queries, int keep, Candidate* out, cudaStream_t stream) {
-    launch("select_query", select_query, of_queries(queries), dim3(kSelectThreads),
-           shared_size<SelectShared>(found.capacity, keep), stream, found, keep, out);
+    launch("select_query", select_query, of_queries(queries), dim3(kSelectThreads), shared_size<SelectShared>(keep),
+           stream, found, keep, out);
 }
 
 void merge_overflowed(const Found& found, int queries, int splits, int keep, Candidate* out, cudaStream_t stream) {

@@ -70,11 +70,46 @@ __device__ __forceinline__ void add_crosswise(float (&sums)[kSharedRows][kQuerie
     if constexpr (kHalf > 1) add_crosswise<kHalf / 2>(sums);
 }
 
+// sums[r][q] += this lane's part of row r of eight . query q, over one plane: kBytes at once of each row, eight lanes
+// side by side. `row`: the first row's first byte, `left`: the last of the rows that there are.
+template <class T, int kBytes, int kQueries>
+__device__ __forceinline__ void add_plane(const T* row, int64_t stride, int elements, int left, const float* folded,
+                                          int folded_dims, float (&sums)[kSharedRows][kQueries]) {
+    constexpr int kElements = kBytes / static_cast<int>(sizeof(T));
+    [[maybe_unused]] constexpr int kUnrolled = kQueries == 1 ? kElements / 4 : 1;  // more would spill
+    const int part = static_cast<int>(threadIdx.x % kSharedRows);
+    row += part * kElements;
+#pragma unroll 1
+    for (int at = part * kElements; at < elements; at += kSharedRows * kElements) {
+        const T* part_of_row = row;
+        row += kSharedRows * kElements;
+#pragma unroll
+        for (int row_first = 0; row_first < kSharedRows; row_first += kInFlight) {
+            uint4 loaded[kInFlight];
+#pragma unroll
+            for (int r = 0; r < kInFlight; r++) {
+                loaded[r] = row_first + r <= left ? load<kBytes>(part_of_row) : make_uint4(0, 0, 0, 0);
+                part_of_row += stride;
+            }
+#pragma unroll kUnrolled
+            for (int four = 0; four < kElements / 4; four++) {
+#pragma unroll
+                for (int q = 0; q < kQueries; q++) {
+                    const float4 of_query = load_floats(folded + q * folded_dims + at + 4 * four);
+#pragma unroll
+                    for (int r = 0; r < kInFlight; r++)
+                        sums[row_first + r][q] =
+                            multiply_add(Loaded<T>::four(loaded[r], four), of_query, sums[row_first + r][q]);
+                }
+            }
+        }
+    }
+}
+
 // dots[q] = row (group_row + lane % 8) . query q over the first `dims` dims; rows beyond `last` are taken for zeros.
 template <int kQueries>
 __device__ __forceinline__ void dots_of_warp(const ScanArguments& arguments, const ScanShared& shared,
                                              int64_t group_row, int64_t last, float (&dots)[kQueries]) {
-    const int part = static_cast<int>(threadIdx.x % kSharedRows);
     const int left = last - group_row < kSharedRows ? static_cast<int>(last - group_row) : kSharedRows;
     const float* folded = shared.folded;
     float sums[kSharedRows][kQueries] = {};
@@ -83,34 +118,13 @@ __device__ __forceinline__ void dots_of_warp(const ScanArguments& arguments, con
         const Stretch stretch(plane, 0, arguments.dims);
         with_rows(plane, [&](const auto* elements) {
             using T = std::remove_cv_t<std::remove_pointer_t<decltype(elements)>>;
-            constexpr int kElements = Loaded<T>::kElements;
-            [[maybe_unused]] constexpr int kUnrolled = kQueries == 1 ? kElements / 4 : 1;  // more would spill
-            const T* row_part = elements + group_row * plane.stride + part * kElements;
-#pragma unroll 1
-            for (int at = part * kElements; at < stretch.elements; at += kSharedRows * kElements) {
-                const T* row = row_part;
-                row_part += kSharedRows * kElements;
-#pragma unroll
-                for (int row_first = 0; row_first < kSharedRows; row_first += kInFlight) {
-                    uint4 loaded[kInFlight];
-#pragma unroll
-                    for (int r = 0; r < kInFlight; r++) {
-                        loaded[r] = row_first + r <= left ? load16(row) : make_uint4(0, 0, 0, 0);
-                        row += plane.stride;
-                    }
-#pragma unroll kUnrolled
-                    for (int four = 0; four < kElements / 4; four++) {
-#pragma unroll
-                        for (int q = 0; q < kQueries; q++) {
-                            const float4 of_query = load_floats(folded + q * shared.folded_dims + at + 4 * four);
-#pragma unroll
-                            for (int r = 0; r < kInFlight; r++)
-                                sums[row_first + r][q] =
-                                    multiply_add(Loaded<T>::four(loaded[r], four), of_query, sums[row_first + r][q]);
-                        }
-                    }
-                }
+            const T* row = elements + group_row * plane.stride;
+            if constexpr (sizeof(T) == 1) {  // of 64 codes each lane takes eight, so that none is idle
+                if (stretch.elements <= kSharedRows * kLoadBytes / 2)
+                    return add_plane<T, kLoadBytes / 2>(row, plane.stride, stretch.elements, left, folded,
+                                                        shared.folded_dims, sums);
             }
+            add_plane<T, kLoadBytes>(row, plane.stride, stretch.elements, left, folded, shared.folded_dims, sums);
         });
         folded += stretch.elements;
     }
