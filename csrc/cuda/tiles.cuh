@@ -134,9 +134,18 @@ __device__ __forceinline__ uint32_t two_halves(float low, float high) {
            static_cast<uint32_t>(__half_as_ushort(__float2half_rn(high))) << 16;
 }
 
-__device__ __forceinline__ uint4 halves_of(const uint4& codes, int half) {
-    const float4 a = Loaded<int8_t>::four(codes, 2 * half), b = Loaded<int8_t>::four(codes, 2 * half + 1);
-    return make_uint4(two_halves(a.x, a.y), two_halves(a.z, a.w), two_halves(b.x, b.y), two_halves(b.z, b.w));
+// Two of four codes as halves: half bits 0x6400 + u are 1024 + u, and u is a code + 128.
+template <unsigned kPlaces>
+__device__ __forceinline__ uint32_t two_codes(uint32_t shifted) {
+    const uint32_t with_1152 = __byte_perm(shifted, 0x64646464u, kPlaces);
+    const __half2 codes = __hsub2(*reinterpret_cast<const __half2*>(&with_1152), __float2half2_rn(1152.0f));
+    return *reinterpret_cast<const uint32_t*>(&codes);
+}
+
+// Eight codes as halves.
+__device__ __forceinline__ uint4 halves_of(uint32_t low_codes, uint32_t high_codes) {
+    const uint32_t low = low_codes ^ 0x80808080u, high = high_codes ^ 0x80808080u;
+    return make_uint4(two_codes<0x4140>(low), two_codes<0x4342>(low), two_codes<0x4140>(high), two_codes<0x4342>(high));
 }
 
 // The split of the rows that a block takes: `count` rows from `begin` on.
@@ -272,8 +281,8 @@ class Tiles {
 
     __device__ static void halve_codes(__half* rows) {
         halve<int8_t>(rows, [rows](int row, int part, const uint4& codes) {
-            store16(rows + Tile::place(row, 2 * part), halves_of(codes, 0));
-            store16(rows + Tile::place(row, 2 * part + 1), halves_of(codes, 1));
+            store16(rows + Tile::place(row, 2 * part), halves_of(codes.x, codes.y));
+            store16(rows + Tile::place(row, 2 * part + 1), halves_of(codes.z, codes.w));
         });
     }
 

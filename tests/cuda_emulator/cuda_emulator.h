@@ -251,6 +251,20 @@ inline unsigned short __half_as_ushort(__half half) {
     return bits;
 }
 inline __half __float2half_rn(float value) { return __half(static_cast<_Float16>(value)); }
+struct __half2 {
+    __half x, y;
+};
+inline __half2 __float2half2_rn(float value) { return {__float2half_rn(value), __float2half_rn(value)}; }
+inline __half2 __hsub2(__half2 a, __half2 b) {
+    return {__half(static_cast<_Float16>(a.x.value - b.x.value)), __half(static_cast<_Float16>(a.y.value - b.y.value))};
+}
+// Bytes of b above those of a, each chosen by three bits of a digit of `places`.
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned places) {
+    const uint64_t bytes = uint64_t{b} << 32 | a;
+    unsigned chosen = 0;
+    for (int i = 0; i < 4; i++) chosen |= (static_cast<unsigned>(bytes >> 8 * (places >> 4 * i & 7)) & 0xffu) << 8 * i;
+    return chosen;
+}
 
 // --- tensor cores: what csrc/cuda/matrices.cuh says in PTX, by the PTX ISA's tables of who holds what --------------
 namespace emulator {
