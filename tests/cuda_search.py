@@ -172,12 +172,19 @@ class Stored:
         offsets: Array,
         probes: Array,
         capacity: int | None = None,
+        *,
+        tiles: bool = False,
     ) -> Array:
         """Candidates (queries, keep). offsets: int64 (lists + 1); probes: int32 (queries, probes)."""
+        module, count = self.module, len(queries)
         lists, probe_count = len(offsets) - 1, probes.shape[1]
-        numbers = self.device.empty((self.module.list_numbers(lists, len(queries), probe_count),), np.int32)
-        out = self.device.empty((len(queries), keep), np.uint64)
-        self.module.scan_lists(
+        numbers = self.device.empty((module.list_numbers(lists, count, probe_count),), np.int32)
+        out = self.device.empty((count, keep), np.uint64)
+        scan, more = module.scan_lists, {}
+        if tiles:
+            halves = self.device.empty((module.halves_for(self.planes, dims, count),), np.uint8)
+            scan, more = module.scan_list_tiles, {"rows": len(self.values), "halves": self.device.address(halves)}
+        scan(
             self.planes,
             metric,
             self.terms(metric, dims),
@@ -189,8 +196,9 @@ class Stored:
             dims=dims,
             keep=keep,
             numbers=self.device.address(numbers),
-            found=found_of(self.module, self.device, len(queries), keep, 0, capacity),
+            found=found_of(module, self.device, count, keep, module.LIST_TILE_GROUPS if tiles else 0, capacity),
             out=self.device.address(out),
+            **more,
         )
         return self.device.read(out)
 

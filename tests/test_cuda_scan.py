@@ -220,8 +220,9 @@ LISTS = [0, 5, 270, 1, 0, 64, 33]
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("types", TYPES)
+@pytest.mark.parametrize("tiles", [False, True])
 def test_scan_of_lists_equals_twin_in_any_order(
-    loaded: Loaded, device: AnyDevice, types: str, metric: str, order: str
+    loaded: Loaded, device: AnyDevice, tiles: bool, types: str, metric: str, order: str
 ) -> None:
     rng = np.random.default_rng(4)
     rows, queries = small_integers(rng, (sum(LISTS), 40)), small_integers(rng, (6, 40))
@@ -229,7 +230,7 @@ def test_scan_of_lists_equals_twin_in_any_order(
     probes = np.stack([rng.permutation(len(LISTS))[:3] for _ in queries]).astype(np.int32)
     probes[0] = [0, 4, -1]  # empty lists and none
     probes[1:, 0] = 2  # a list that more queries probe than a block takes
-    assert_lists_equal_twin(loaded, stored, LISTS, queries, probes, metric=metric, order=order, keep=10)
+    assert_lists_equal_twin(loaded, stored, LISTS, queries, probes, metric=metric, order=order, keep=10, tiles=tiles)
 
 
 def assert_lists_equal_twin(
@@ -242,21 +243,24 @@ def assert_lists_equal_twin(
     metric: str,
     order: str,
     keep: int,
+    dims: int = 37,
     capacity: int | None = None,
+    tiles: bool = False,
 ) -> None:
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     with loaded[1].order(order):
-        found = stored.scan_lists(queries, metric, 37, keep, offsets, probes, capacity)
-    keys = cuda.keys(stored.values, queries, metric, 37)
+        found = stored.scan_lists(queries, metric, dims, keep, offsets, probes, capacity, tiles=tiles)
+    keys = cuda.keys(stored.values, queries, metric, dims)
     keys[~cuda.probed(offsets, probes)] = np.inf
     cuda.assert_equals_twin(found, keys, keep)
 
 
+@pytest.mark.parametrize("tiles", [False, True])
 @pytest.mark.parametrize(
     ("queries", "probes", "keep", "capacity"), [(1, 1, 3, None), (1, 5, 300, None), (9, 4, 64, None), (3, 4, 20, 32)]
 )
 def test_scan_of_many_small_lists_equals_twin(
-    loaded: Loaded, device: AnyDevice, queries: int, probes: int, keep: int, capacity: int | None
+    loaded: Loaded, device: AnyDevice, queries: int, probes: int, keep: int, capacity: int | None, tiles: bool
 ) -> None:
     rng = np.random.default_rng(5)
     sizes = rng.integers(0, 2, 1030).tolist()
@@ -266,7 +270,33 @@ def test_scan_of_many_small_lists_equals_twin(
     chosen[:, 0] = 1029
     stored = Stored.of(loaded[0], device, rows, TYPES["float16"])
     assert_lists_equal_twin(
-        loaded, stored, sizes, asked, chosen, metric="l2", order="random-1", keep=keep, capacity=capacity
+        loaded,
+        stored,
+        sizes,
+        asked,
+        chosen,
+        metric="l2",
+        order="random-1",
+        keep=keep,
+        capacity=capacity,
+        tiles=tiles,
+    )
+
+
+@pytest.mark.parametrize("order", ["forward", "random-1"])
+@pytest.mark.parametrize(
+    ("types", "metric"), [({64: "int8"}, "cosine"), ({300: "float16"}, "l2"), ({20: "float32", 300: "int8"}, "ip")]
+)
+def test_lists_that_many_queries_probe_equal_twin(
+    loaded: Loaded, device: AnyDevice, types: dict[int, str], metric: str, order: str
+) -> None:
+    rng = np.random.default_rng(6)
+    sizes, dims = [2500, 300, 0, 140], max(types)  # a sample bounds the first one's rows
+    rows, queries = small_integers(rng, (sum(sizes), dims)), small_integers(rng, (35, dims))
+    stored = Stored.of(loaded[0], device, rows, types)
+    probes = np.stack([rng.permutation(4)[:2] for _ in queries]).astype(np.int32)
+    assert_lists_equal_twin(
+        loaded, stored, sizes, queries, probes, metric=metric, order=order, keep=10, dims=dims - 3, tiles=True
     )
 
 

@@ -184,6 +184,28 @@ PYBIND11_MODULE(_cuda, module) {
         py::arg("numbers"), py::arg("found"), py::arg("out"), py::arg("stream") = 0,
         py::call_guard<py::gil_scoped_release>());
 
+    module.attr("LIST_TILE_GROUPS") = list_tile_groups();
+    module.def(
+        "scan_list_tiles",
+        [](const Planes& planes, const std::string& metric, Address terms,
+           const std::tuple<Address, int64_t, int>& queries, Address offsets, int lists, Address probes,
+           int probe_count, int64_t rows, int dims, int keep, Address numbers, Address halves, const Found& found,
+           Address out, Address stream) {
+            check_keep(keep);
+            if (probe_count > list_tile_groups())
+                throw std::invalid_argument(std::to_string(probe_count) + " probes; the device scans up to " +
+                                            std::to_string(list_tile_groups()) + " lists of a query");
+            scan_list_tiles(
+                planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries),
+                {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_count},
+                rows, dims, keep, pointer<int32_t>(numbers), pointer<void>(halves), found, pointer<Candidate>(out),
+                stream_of(stream));
+        },
+        py::arg("planes"), py::arg("metric"), py::arg("terms"), py::arg("queries"), py::arg("offsets"),
+        py::arg("lists"), py::arg("probes"), py::arg("probe_count"), py::arg("rows"), py::arg("dims"), py::arg("keep"),
+        py::arg("numbers"), py::arg("halves"), py::arg("found"), py::arg("out"), py::arg("stream") = 0,
+        py::call_guard<py::gil_scoped_release>());
+
     py::class_<TableCode>(module, "TableCode", py::module_local())
         .def(
             py::init([](int bits, Address words, int64_t row_words, Address block_offsets, Address segment_ends,

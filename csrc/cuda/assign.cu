@@ -12,7 +12,7 @@ __global__ void __launch_bounds__(Rows::kThreads, Rows::kBlocks)
     const Split split(centroids, centroids.count);
     SharedMemory memory = SharedMemory::of_block();
     auto* best = memory.take<Candidate>(Rows::kQueries);
-    const TileShared<Rows> shared = prepare_tile<Rows>(memory, arguments, rows, centroids, chunks);
+    const TileShared<Rows> shared = prepare_tile_of_block<Rows>(memory, arguments, rows, centroids, chunks);
     for (int i = static_cast<int>(threadIdx.x); i < Rows::kQueries; i += Rows::kThreads) best[i] = kNoCandidate;
     // Of what this lane has seen of each of its rows; the first centroid where all sums went beyond float.
     float smallest[Rows::kLaneQueries];
@@ -75,7 +75,8 @@ void assign(const Queries& rows, int dims, const float* centroids, int clusters,
     memory.take<Candidate>(Rows::kQueries);
     TileShared<Rows>(memory, chunks);
     launch("nearest_centroids", nearest_centroids, dim3(static_cast<unsigned>(padded / Rows::kQueries)),
-           dim3(Rows::kThreads), memory.taken(), stream, arguments, half_rows, TiledRows{clusters, 1}, chunks, nearest);
+           dim3(Rows::kThreads), memory.taken(), stream, arguments, half_rows, TiledRows{clusters, 1, 0}, chunks,
+           nearest);
     const auto blocks = static_cast<unsigned>((int64_t{rows.count} * kWarp + kAssignThreads - 1) / kAssignThreads);
     launch("add_rows", add_rows, dim3(blocks), dim3(kAssignThreads), 0, stream, rows, dims, centroids, nearest,
            sum_scale, out);

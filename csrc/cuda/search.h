@@ -72,6 +72,14 @@ inline int64_t list_numbers(int lists, int queries, int probes) {
 void scan_lists(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int dims,
                 int keep, int32_t* numbers, const Found& found, Candidate* out, cudaStream_t stream);
 
+// The same for many queries, on tensor cores, where lists are probed by several of them each: keys are near, as those
+// of scan_tiles. rows: of all lists. halves: halves_for(...) bytes. found: of capacity_for, and list_tile_groups()
+// groups.
+int list_tile_groups();
+void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int64_t rows,
+                     int dims, int keep, int32_t* numbers, void* halves, const Found& found, Candidate* out,
+                     cudaStream_t stream);
+
 // Codes of a prefix (core/index_view.h), interleaved for warps: [block of 32 rows][word][32 rows], each word four 8-bit
 // or eight 4-bit codes, the first lowest. Each list starts a new block. Codebooks as a saved index holds them: segment
 // after segment, each [entry][dim].

@@ -52,10 +52,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     const Split split(rows, split_rows);
     if (split.count <= 0) return;
     SharedMemory memory = SharedMemory::of_block();
-    const TileShared<Tile> shared = prepare_tile<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
+    const TileShared<Tile> shared = prepare_tile_of_block<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
     const int count = arguments.queries.count;
     visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared, [&](int, int query, const LaneKeys& keys) {
-        const int64_t number = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query;
+        const int64_t number = shared.number_of(query);
         if (number >= count) return;
         // Four lanes share 32 rows: groups of eight.
         const int64_t slot = (keys.first / kScoreRows * 4 + threadIdx.x % 4) % found.groups;
@@ -70,22 +70,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     const Split split(rows, split_rows);
     if (split.count <= 0) return;
     SharedMemory memory = SharedMemory::of_block();
-    const TileShared<Tile> shared = prepare_tile<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
+    const TileShared<Tile> shared = prepare_tile_of_block<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
     visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared, [&](int, int query, const LaneKeys& keys) {
-        if (!(keys.smallest() <= keys.bound)) return;
-        const int64_t number = static_cast<int64_t>(blockIdx.x) * Tile::kQueries + query;
-        int good = 0;
-#pragma unroll
-        for (int i = 0; i < kLaneScores; i++) good += keys.of(i) <= keys.bound;
-        int at = atomicAdd(&found.counts[number], good);
-        Candidate* list = found.candidates + number * found.capacity;
-#pragma unroll
-        for (int i = 0; i < kLaneScores; i++) {
-            if (!(keys.of(i) <= keys.bound)) continue;
-            if (at < found.capacity)
-                list[at] = candidate(keys.of(i), static_cast<uint32_t>(keys.first + row_of_score(i)));
-            at++;
-        }
+        collect_keys(found, shared.number_of(query), keys);
     });
 }
 
@@ -116,10 +103,10 @@ void scan_with(const Planes& planes, const KeyTerms& by, const Queries& queries,
     };
     if (const Sample sample = sample_for(rows, keep); sample.groups > 0) {
         const int64_t step = sample.spacing / kSharedRows;
-        run("sample_tiles", sample_tiles<Tile>, {(rows + step - 1) / step, step});
+        run("sample_tiles", sample_tiles<Tile>, {(rows + step - 1) / step, step, 0});
         bound_by_minima(found, queries.count, keep, stream);
     }
-    run("collect_tiles", collect_tiles<Tile>, {rows, 1});
+    run("collect_tiles", collect_tiles<Tile>, {rows, 1, 0});
 }
 
 }  // namespace

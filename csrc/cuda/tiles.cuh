@@ -22,9 +22,9 @@ struct HalfQueries {
     int elements;
 };
 
-// Rows [0, rows) of an index, or every step-th.
+// `count` rows of an index, every step-th from `first` on.
 struct TiledRows {
-    int64_t count, step;
+    int64_t count, step, first;
 };
 
 // Up to kChunk (of a tile) neighbouring elements of a plane, and where they are in a query.
@@ -48,6 +48,7 @@ struct Tile {
     static constexpr int kWarpQueries = kQueries / kQueryWarps, kWarpRows = kRows / kRowWarps;
     static constexpr int kQueryMatrices = kWarpQueries / kSide, kScoreGroups = kWarpRows / kScoreRows;
     static constexpr int kLaneQueries = 2 * kQueryMatrices;  // that a lane holds scores of
+    static constexpr bool kGathered = false;                 // neighbouring queries, or any?
     static_assert(kWarpQueries % kSide == 0 && kWarpRows % kScoreRows == 0 && kRows <= kThreads);
 
     // Elements of a plane that share a chunk: one of floats is half full.
@@ -69,6 +70,10 @@ struct MediumTile : Tile<128, 128, 2, 256, 2, 64, 2> {};
 // For vectors so long that copies to shared memory, and products from it, bound MediumTile: per product it copies two
 // thirds as much from the second-level cache, and its warps read two thirds as much from shared memory.
 struct LargeTile : Tile<256, 192, 4, 384, 1, 32, 3> {};
+// For the queries that probe a list.
+struct ListTile : Tile<16, 128, 1, 128, 6, 64, 2> {
+    static constexpr bool kGathered = true;
+};
 
 // Queries with those that fill up the last tile.
 template <class Tile>
@@ -97,7 +102,7 @@ __device__ void list_chunks(const Planes& planes, int dims, const TiledRows& row
         const int most = Tile::chunk_of(plane.type);
         for (int first = 0; first < elements; first += most) {
             const int some = elements - first < most ? elements - first : most;
-            *chunks++ = {static_cast<const unsigned char*>(plane.rows) + first * bytes,
+            *chunks++ = {static_cast<const unsigned char*>(plane.rows) + (rows.first * plane.stride + first) * bytes,
                          static_cast<uint32_t>(plane.stride * bytes * rows.step),
                          some,
                          in_query + first,
@@ -119,6 +124,7 @@ struct TileShared {
     __half *queries, *rows;  // (stages, queries or rows, kChunk), as place() puts them
     float* terms;            // (stages, rows)
     QueryTerms* of_queries;
+    int* numbers;  // of the queries, where they are gathered
     Chunk* chunks;
 
     __host__ __device__ TileShared(SharedMemory& memory, int chunks)
@@ -126,7 +132,14 @@ struct TileShared {
           rows(memory.take<__half>(Tile::kStages * Tile::kRows * Tile::kChunk)),
           terms(memory.take<float>(Tile::kStages * Tile::kRows)),
           of_queries(memory.take<QueryTerms>(Tile::kQueries)),
+          numbers(Tile::kGathered ? memory.take<int>(Tile::kQueries) : nullptr),
           chunks(memory.take<Chunk>(static_cast<std::size_t>(chunks))) {}
+
+    // Which of all queries is the tile's?
+    __device__ __forceinline__ int number_of(int query) const {
+        if constexpr (Tile::kGathered) return numbers[query];
+        return static_cast<int>(blockIdx.x) * Tile::kQueries + query;
+    }
 };
 
 __device__ __forceinline__ uint32_t two_halves(float low, float high) {
@@ -165,9 +178,9 @@ class Tiles {
    public:
     __device__ Tiles(const HalfQueries& queries, const float* terms, const TiledRows& rows, int chunks,
                      const TileShared<Tile>& shared, const Split& split)
-        : queries_(queries.rows + static_cast<int64_t>(blockIdx.x) * Tile::kQueries * queries.elements),
+        : queries_(queries.rows + (Tile::kGathered ? 0 : int64_t{shared.number_of(0)} * queries.elements)),
           query_bytes_(static_cast<uint32_t>(queries.elements) * static_cast<uint32_t>(sizeof(__half))),
-          terms_(terms == nullptr ? nullptr : terms + split.begin * rows.step),
+          terms_(terms == nullptr ? nullptr : terms + rows.first + split.begin * rows.step),
           step_(static_cast<uint32_t>(rows.step)),
           chunks_(chunks),
           shared_(shared),
@@ -202,17 +215,13 @@ class Tiles {
         if (row_ < split_.count) {
             const Chunk& chunk = shared_.chunks[chunk_];
             const unsigned char* first = chunk.rows + (split_.begin + row_) * chunk.row_bytes;
-            const int last = split_.count - row_ - 1;  // of the tile
             __half* rows = shared_.rows + rows_at(stage_);
             switch (chunk.type) {
-                case ScalarType::int8: copy<int8_t, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
-                case ScalarType::float16: copy<__half, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
-                case ScalarType::float32: copy<float, Tile::kRows>(rows, first, chunk.row_bytes, last, chunk); break;
+                case ScalarType::int8: copy_rows<int8_t>(rows, first, chunk); break;
+                case ScalarType::float16: copy_rows<__half>(rows, first, chunk); break;
+                case ScalarType::float32: copy_rows<float>(rows, first, chunk); break;
             }
-            if (!stay() || row_ == 0)
-                copy<__half, Tile::kQueries>(shared_.queries + queries_at(stage_, chunk_),
-                                             reinterpret_cast<const unsigned char*>(queries_ + chunk.in_query),
-                                             query_bytes_, Tile::kQueries, chunk);
+            if (!stay() || row_ == 0) copy_queries(shared_.queries + queries_at(stage_, chunk_), chunk);
             if (++chunk_ == chunks_) {
                 copy_terms();  // keys are made with the last chunk
                 chunk_ = 0, row_ += Tile::kRows;
@@ -241,15 +250,30 @@ class Tiles {
         }
     };
 
-    // Zeros behind the elements; rows behind the last are the last again.
-    template <class T, int kRows>
-    __device__ __forceinline__ static void copy(__half* to, const unsigned char* first, uint32_t row_bytes, int last,
-                                                const Chunk& chunk) {
+    // Rows behind the last of the split are the last again.
+    template <class T>
+    __device__ __forceinline__ void copy_rows(__half* to, const unsigned char* first, const Chunk& chunk) const {
+        const int last = split_.count - row_ - 1;
+        copy<T, Tile::kRows>(to, first, chunk.row_bytes, chunk.elements,
+                             [=](int row) { return row < last ? row : last; });
+    }
+
+    __device__ __forceinline__ void copy_queries(__half* to, const Chunk& chunk) const {
+        const auto* first = reinterpret_cast<const unsigned char*>(queries_ + chunk.in_query);
+        const int* numbers = shared_.numbers;
+        copy<__half, Tile::kQueries>(to, first, query_bytes_, chunk.elements,
+                                     [=](int query) { return Tile::kGathered ? numbers[query] : query; });
+    }
+
+    // A chunk of kRows rows, zeros behind the elements. number(row): which it is, from `first` on.
+    template <class T, int kRows, class Number>
+    __device__ __forceinline__ static void copy(__half* to, const unsigned char* first, uint32_t row_bytes,
+                                                int elements, Number number) {
         const Loads<T> loads;
         const unsigned char* from = opaque(first + loads.part * kLoadBytes);
-        const std::size_t zeros = loads.part * Loaded<T>::kElements < chunk.elements ? 0 : kLoadBytes;
+        const std::size_t zeros = loads.part * Loaded<T>::kElements < elements ? 0 : kLoadBytes;
         loads.template each<kRows>([&](int row, int place) {
-            const auto real = static_cast<uint32_t>(row < last ? row : last);
+            const auto real = static_cast<uint32_t>(number(row));
             __pipeline_memcpy_async(to + place, from + uint64_t{real} * row_bytes, kLoadBytes, zeros);
         });
     }
@@ -320,7 +344,7 @@ __device__ __forceinline__ int first_query_of_lane() {
 struct LaneKeys {
     float less[kLaneScores];  // by `constant`, so that most need no sum of their own
     float constant, bound;
-    int64_t first;  // row
+    int64_t first;  // row, where all are visited
 
     __device__ __forceinline__ float of(int i) const { return less[i] + constant; }
     __device__ __forceinline__ float smallest() const {
@@ -406,7 +430,7 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
                                  tiles.rows_at(stage) + row_place, Tile::chunk_of(shared.chunks[chunk].type));
         }
         const float* terms = tiles.terms_of(stage) + warp_row + lane % 4 * 2;
-        const int64_t lane_row = split.begin + first + warp_row + lane % 4 * 2;
+        const int64_t lane_row = rows.first + split.begin + first + warp_row + lane % 4 * 2;
         if (arguments.by.metric == Metric::cosine)
             visit_sums<Tile>(sums, terms, shared.of_queries, lane_row, sink,
                              [](const QueryTerms& query, float sum, float term) {
@@ -420,22 +444,45 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
     __pipeline_wait_prior(0);
 }
 
+// Fills `shared`, of which the numbers are there. count: queries that do not only fill up the tile.
 template <class Tile>
-__device__ TileShared<Tile> prepare_tile(SharedMemory& memory, const ScanArguments& arguments,
-                                         const HalfQueries& queries, const TiledRows& rows, int chunks,
-                                         const float* bounds = nullptr) {
-    const TileShared<Tile> shared(memory, chunks);
+__device__ void prepare_tile(const TileShared<Tile>& shared, const ScanArguments& arguments, const HalfQueries& queries,
+                             const TiledRows& rows, int count, const float* bounds = nullptr) {
     if (threadIdx.x == 0) list_chunks<Tile>(arguments.planes, arguments.dims, rows, shared.chunks);
     for (int i = static_cast<int>(threadIdx.x); i < Tile::kQueries; i += Tile::kThreads) {
-        const int query = static_cast<int>(blockIdx.x) * Tile::kQueries + i;
-        // Nothing is within the bound of a query that only fills up the tile.
-        const float bound = bounds == nullptr || query >= arguments.queries.count ? -INFINITY : bounds[query];
+        const int query = shared.number_of(i);
+        const float bound = bounds == nullptr || i >= count ? -INFINITY : bounds[query];  // nothing is within that
         // key = scale * product + constant, and then the row's term: added, or under cosine multiplied by.
         const float sign = arguments.by.metric == Metric::l2 ? -2.0f : -1.0f;
         shared.of_queries[i] = QueryTerms{sign * queries.scales[query], sign * queries.constants[query], bound, 0.0f};
     }
     __syncthreads();
+}
+
+// The tile of neighbouring queries that the block takes.
+template <class Tile>
+__device__ TileShared<Tile> prepare_tile_of_block(SharedMemory& memory, const ScanArguments& arguments,
+                                                  const HalfQueries& queries, const TiledRows& rows, int chunks,
+                                                  const float* bounds = nullptr) {
+    const TileShared<Tile> shared(memory, chunks);
+    prepare_tile(shared, arguments, queries, rows, arguments.queries.count - shared.number_of(0), bounds);
     return shared;
+}
+
+// Appends to what is found of a query what is within its bound.
+__device__ __forceinline__ void collect_keys(const Found& found, int64_t number, const LaneKeys& keys) {
+    if (!(keys.smallest() <= keys.bound)) return;
+    int good = 0;
+#pragma unroll
+    for (int i = 0; i < kLaneScores; i++) good += keys.of(i) <= keys.bound;
+    int at = atomicAdd(&found.counts[number], good);
+    Candidate* list = found.candidates + number * found.capacity;
+#pragma unroll
+    for (int i = 0; i < kLaneScores; i++) {
+        if (!(keys.of(i) <= keys.bound)) continue;
+        if (at < found.capacity) list[at] = candidate(keys.of(i), static_cast<uint32_t>(keys.first + row_of_score(i)));
+        at++;
+    }
 }
 
 // Queries as tensor cores take them, those that fill up the last tile too; halves: halves_for(...) bytes. A launch of

@@ -1,0 +1,66 @@
+// In which order are lists scanned? List by list, so that their rows come from memory once for all queries that probe
+// them.
+#pragma once
+
+#include "cuda/found.cuh"
+
+namespace adanns::cuda {
+
+// Visits, (queries, probes) numbers, in the order of lists; of list l from first_visit[l] on, in items of up to
+// `tile` visits from first_item[l] on.
+struct ListPlan {
+    int32_t* first_visit;  // lists + 1
+    int32_t* first_item;   // lists + 1
+    int32_t* filled;       // lists: visits counted, then placed
+    int32_t* visits;       // queries * probes
+
+    ListPlan(int32_t* numbers, int lists)
+        : first_visit(numbers),
+          first_item(first_visit + lists + 1),
+          filled(first_item + lists + 1),
+          visits(filled + lists) {}
+};
+
+// The list of an item: the last one that does not begin after it and is not empty.
+inline __device__ int list_of(const int32_t* first_item, int lists, int item) {
+    int low = 0, high = lists;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        if (first_item[middle] <= item)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+// What a block takes: some of the queries that probe a list.
+struct ListItem {
+    int list, first, visits;  // numbers [first, first + visits) of ListPlan::visits
+    int64_t begin, end;       // the list's rows
+
+    __device__ ListItem(const ListPlan& plan, const Lists& lists, int item, int most_visits)
+        : list(list_of(plan.first_item, lists.count, item)),
+          first(plan.first_visit[list] + (item - plan.first_item[list]) * most_visits),
+          begin(lists.offsets[list]),
+          end(lists.offsets[list + 1]) {
+        const int left = plan.first_visit[list + 1] - first;
+        visits = left < most_visits ? left : most_visits;
+    }
+};
+
+// Items there can be: a list's visits fill whole ones but for the last.
+inline int64_t most_items(int64_t visits, const Lists& lists, int most_visits) {
+    return visits / most_visits + (visits < lists.count ? visits : lists.count);
+}
+
+inline unsigned blocks_of(int64_t count, int threads) { return static_cast<unsigned>((count + threads - 1) / threads); }
+
+// Launches of list_plan.cu.
+void plan_visits(const ListPlan& plan, const Lists& lists, int queries, int most_visits, cudaStream_t stream);
+
+// Overflowed queries again, by a scan that needs no bounds (list_scan.cu).
+void scan_lists_again(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int dims,
+                      int keep, const Found& found, Candidate* out, cudaStream_t stream);
+
+}  // namespace adanns::cuda
