@@ -1,9 +1,10 @@
 """How fast could each scan be on an H100, and how fast is ours by what its kernels do?
 
 The floor is what the work itself cannot do without, by NVIDIA's datasheet: bytes of device memory, operations. The
-estimate adds what our kernels do beyond: samples that bound the rest, bytes copied from the second-level cache to shared
-memory, accesses to shared memory, instructions. Both are the slowest of their parts, as if all others were hidden behind
-it; neither knows of launches and latencies, which is all that a stage of few queries takes. None of it is measured.
+estimate adds what our kernels do beyond: samples that bound the rest, bytes copied from the second-level cache to
+shared memory, accesses to shared memory, instructions. Both are the slowest of their parts, as if all others were
+hidden behind it; neither knows of launches and latencies, which is all that a stage of few queries takes. None of it is
+measured.
 """
 
 from dataclasses import dataclass, field
@@ -29,14 +30,17 @@ RATES["instructions"] = INSTRUCTIONS
 
 @dataclass(frozen=True)
 class Case:
-    """One stage of a search, for `queries` queries. operations: by what does them; ours: what our kernels do, by RATES."""
+    """One stage of a search, for `queries` queries. operations: by what does them; ours: what our kernels do.
+
+    Both by RATES. scanned: how often our kernels read the bytes.
+    """
 
     name: str
     queries: int
     bytes: float
     operations: Amounts
     ours: Amounts = field(default_factory=dict)
-    scanned: float = 1.0  # how often our kernels read the bytes
+    scanned: float = 1.0
 
     @property
     def memory_us(self) -> float:

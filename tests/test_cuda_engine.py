@@ -131,14 +131,17 @@ def test_a_filter_lets_the_same_rows_through_on_the_device(
         assert_near(found, result)
 
 
+@pytest.mark.parametrize("probes", [1, 4])  # by four, lists are probed by enough queries for tensor cores
 @pytest.mark.parametrize("name", ["ivf", "ivf planes", "ivfopq", "compact alone"])
-def test_few_probes_of_a_filtered_search_find_as_many_as_are_wanted(vectors: tuple[Array, Array], name: str) -> None:
+def test_few_probes_of_a_filtered_search_find_as_many_as_are_wanted(
+    vectors: tuple[Array, Array], name: str, probes: int
+) -> None:
     index = INDICES[name]("l2").build(vectors[0])
     copied = index.to("cuda")
     of_list = index.segments[0]["list_offsets"]
     rows = index.segments[0]["ids"][of_list[3] : of_list[5]]  # all in two lists: most queries do not probe them
     for allowed in (rows, rows[:4], np.zeros(0, np.int64)):
-        found = copied.search(vectors[1], 10, probes=1, filter=allowed)
+        found = copied.search(vectors[1], 10, probes=probes, filter=allowed)
         assert (found.counts == min(10, len(allowed))).all()
         assert set(found.ids[found.ids >= 0].tolist()) <= set(allowed.tolist())
         if len(allowed) > 10 and not name.endswith("alone"):

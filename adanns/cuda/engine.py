@@ -14,6 +14,7 @@ from adanns.cuda.stored import AllowedRows, Code, DeviceArrays, Terms
 
 MOST_QUERIES = 2048  # of a batch: bounds the workspace, 8 KB to 100 KB a query
 FEW_QUERIES = 4  # up to so many are scanned one by one; tensor cores take more
+FEW_VISITS = 2  # of a list, on average: fewer queries are compared with its rows one by one
 BLOCKS_OF_TABLES = 1024  # that keep a device busy
 
 Scan = Literal["planes", "code", "tables"]
@@ -112,7 +113,7 @@ class Engine:
         probed = None
         if lists is not None and 0 < probes < lists.count:
             probed = self._route(routing, probes, routing_dims)
-        on_tiles = scan != "tables" and probed is None and self._fits_tiles(scan, scan_dims, len(queries))
+        on_tiles = scan != "tables" and self._fits_tiles(scan, scan_dims, len(queries), probed)
         rounded = scan == "code" or on_tiles
         if rounded and not stages:
             stages = remeasured(scan_dims, k)
@@ -124,7 +125,7 @@ class Engine:
         if scan == "tables":
             shortlists = self._scan_tables(queries, scan_dims, keep, probed, allowed)
         elif probed is not None:
-            shortlists = self._scan_lists(queries, scan, scan_dims, keep, probed, allowed)
+            shortlists = self._scan_lists(queries, scan, scan_dims, keep, probed, allowed, tiles=on_tiles)
         else:
             planes, terms = self._scanned(scan, scan_dims, allowed)
             shortlists = self._scan_all(planes, terms, queries, stored.rows, scan_dims, keep, tiles=on_tiles)
@@ -137,7 +138,10 @@ class Engine:
                 f"a shortlist of {keep} candidates; a GPU keeps up to {most}: ask for fewer, or search on the CPU"
             )
 
-    def _fits_tiles(self, scan: Scan, dims: int, queries: int) -> bool:
+    def _fits_tiles(self, scan: Scan, dims: int, queries: int, probed: Array | None) -> bool:
+        lists = self.stored.lists
+        if probed is not None and lists is not None and probed.size < FEW_VISITS * lists.count:
+            return False
         planes, _ = self._scanned(scan, dims)
         return queries > FEW_QUERIES and bool(self._module.fits_tensor_cores(planes, dims))
 
@@ -186,31 +190,40 @@ class Engine:
         return out
 
     def _scan_lists(
-        self, queries: Array, scan: Scan, dims: int, keep: int, probed: Array, allowed: AllowedRows | None
+        self,
+        queries: Array,
+        scan: Scan,
+        dims: int,
+        keep: int,
+        probed: Array,
+        allowed: AllowedRows | None,
+        *,
+        tiles: bool,
     ) -> Array:
-        lists, memory = self.stored.lists, self._memory
+        lists, memory, module = self.stored.lists, self._memory, self._module
         assert lists is not None
         planes, terms = self._scanned(scan, dims, allowed)
         out = memory.empty((len(queries), keep), np.uint64)
         probes = probed.shape[1]
-        numbers = memory.empty((self._module.list_numbers(lists.count, len(queries), probes),), np.int32)
-        found, workspace = self._found(len(queries), keep, 0)
-        self._module.scan_lists(
-            planes,
-            self.stored.metric,
-            self._at(terms),
-            self._tuple(queries),
-            self._at(lists.offsets),
-            lists.count,
-            self._at(probed),
-            probes,
-            dims,
-            keep,
-            self._at(numbers),
-            found,
-            self._at(out),
-            memory.stream(),
-        )
+        numbers = memory.empty((module.list_numbers(lists.count, len(queries), probes),), np.int32)
+        found, workspace = self._found(len(queries), keep, module.LIST_TILE_GROUPS if tiles else 0)
+        of_lists = (self._at(lists.offsets), lists.count, self._at(probed), probes)
+        shared = (planes, self.stored.metric, self._at(terms), self._tuple(queries), *of_lists)
+        if tiles:
+            halves = memory.empty((module.halves_for(planes, dims, len(queries)),), np.uint8)
+            module.scan_list_tiles(
+                *shared,
+                self.stored.rows,
+                dims,
+                keep,
+                self._at(numbers),
+                self._at(halves),
+                found,
+                self._at(out),
+                memory.stream(),
+            )
+        else:
+            module.scan_lists(*shared, dims, keep, self._at(numbers), found, self._at(out), memory.stream())
         del workspace
         return out
 
