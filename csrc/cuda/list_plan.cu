@@ -40,11 +40,13 @@ __global__ void __launch_bounds__(kPlanThreads) place_lists(ListPlan plan, int l
 }
 
 // Puts visits in their places. Which of a list's comes first changes nothing: queries do not see each other.
-__global__ void place_visits(ListPlan plan, const int32_t* probes, int64_t count) {
+__global__ void place_visits(ListPlan plan, const int32_t* probes, int64_t count, int most_visits) {
     const int64_t visit = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (visit >= count || probes[visit] < 0) return;
     const int32_t list = probes[visit];
-    plan.visits[plan.first_visit[list] + atomicAdd(&plan.filled[list], 1)] = static_cast<int32_t>(visit);
+    const int before = atomicAdd(&plan.filled[list], 1);
+    plan.visits[plan.first_visit[list] + before] = static_cast<int32_t>(visit);
+    if (before % most_visits == 0) plan.list_of[plan.first_item[list] + before / most_visits] = list;
 }
 
 __global__ void name_list(const Candidate* nearest, int64_t count, int32_t* probes) {
@@ -71,7 +73,7 @@ void plan_visits(const ListPlan& plan, const Lists& lists, int queries, int most
     launch("count_visits", count_visits, by_visit, small, 0, stream, plan, lists.probes, visits);
     launch("place_lists", place_lists, dim3(1), dim3(kPlanThreads), shared_plan_bytes(), stream, plan, lists.count,
            most_visits);
-    launch("place_visits", place_visits, by_visit, small, 0, stream, plan, lists.probes, visits);
+    launch("place_visits", place_visits, by_visit, small, 0, stream, plan, lists.probes, visits, most_visits);
 }
 
 }  // namespace adanns::cuda

@@ -13,26 +13,15 @@ struct ListPlan {
     int32_t* first_item;   // lists + 1
     int32_t* filled;       // lists: visits counted, then placed
     int32_t* visits;       // queries * probes
+    int32_t* list_of;      // item; as many at most
 
-    ListPlan(int32_t* numbers, int lists)
+    ListPlan(int32_t* numbers, int lists, int64_t visit_count)
         : first_visit(numbers),
           first_item(first_visit + lists + 1),
           filled(first_item + lists + 1),
-          visits(filled + lists) {}
+          visits(filled + lists),
+          list_of(visits + visit_count) {}
 };
-
-// The list of an item: the last one that does not begin after it and is not empty.
-inline __device__ int list_of(const int32_t* first_item, int lists, int item) {
-    int low = 0, high = lists;
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        if (first_item[middle] <= item)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
 
 // What a block takes: some of the queries that probe a list.
 struct ListItem {
@@ -40,7 +29,7 @@ struct ListItem {
     int64_t begin, end;       // the list's rows
 
     __device__ ListItem(const ListPlan& plan, const Lists& lists, int item, int most_visits)
-        : list(list_of(plan.first_item, lists.count, item)),
+        : list(plan.list_of[item]),
           first(plan.first_visit[list] + (item - plan.first_item[list]) * most_visits),
           begin(lists.offsets[list]),
           end(lists.offsets[list + 1]) {

@@ -120,7 +120,7 @@ void scan_lists(const Planes& planes, const KeyTerms& by, const Queries& queries
                 int keep, int32_t* numbers, const Found& found, Candidate* out, cudaStream_t stream) {
     const int64_t visits = int64_t{queries.count} * lists.probe_count;
     const int tile = scan_tile(planes, dims, queries.count), folded_dims = folded_size(planes, 0, dims);
-    const ListPlan plan(numbers, lists.count);
+    const ListPlan plan(numbers, lists.count, visits);
     plan_visits(plan, lists, queries.count, tile, stream);
     const ScanArguments arguments{planes, by, queries, dims, keep};
     launch("bound_lists", bound_lists, dim3(static_cast<unsigned>(queries.count)), dim3(kScanThreads),

@@ -8,7 +8,7 @@
 namespace adanns::cuda {
 namespace {
 
-constexpr int kGroups = 2048;  // of a query's sample, rows of different probes in different ones where there are enough
+constexpr int kGroups = 2048;  // of a query's sample, the same power of two for each of its probes
 
 // The queries and rows that a block takes.
 struct ListBlock {
@@ -39,12 +39,11 @@ struct ListBlock {
 
 __global__ void __launch_bounds__(ListTile::kThreads, ListTile::kBlocks)
     sample_list_tiles(ScanArguments arguments, ListPlan plan, Lists lists, HalfQueries queries, int chunks,
-                      int64_t step, Found found) {
+                      int64_t step, int of_probe, Found found) {
     if (static_cast<int>(blockIdx.x) >= plan.first_item[lists.count]) return;  // the grid is an upper bound
     SharedMemory memory = SharedMemory::of_block();
     const ListBlock block(memory, arguments, plan, lists, queries, chunks, step, nullptr);
     if (block.split.count <= 0) return;
-    const int of_probe = found.groups / lists.probe_count;  // at least one: probes are no more than kMaxKeep
     visit_tiles<ListTile>(
         arguments, queries, block.rows, chunks, block.split, block.shared, [&](int, int query, const LaneKeys& keys) {
             if (query >= block.of_list.visits) return;
@@ -55,7 +54,7 @@ __global__ void __launch_bounds__(ListTile::kThreads, ListTile::kBlocks)
 #pragma unroll
             for (int i = 0; i < kLaneScores; i++)
                 if (keys.of(i) < INFINITY)  // not NaN, where there is no row
-                    atomicMin(&minima[(first + row_of_score(i)) % of_probe], ordered_bits(keys.of(i)));
+                    atomicMin(&minima[(first + row_of_score(i)) & (of_probe - 1)], ordered_bits(keys.of(i)));
         });
 }
 
@@ -82,7 +81,7 @@ void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& qu
     constexpr int64_t kRowsPerKept = 8, kFewestSampled = 16;  // as bound_lists
     constexpr int64_t kItems = 2048, kMostSplits = 16;        // that keep a device busy
     const int64_t visits = int64_t{queries.count} * lists.probe_count;
-    const ListPlan plan(numbers, lists.count);
+    const ListPlan plan(numbers, lists.count, visits);
     const int chunks = chunks_of<ListTile>(planes, dims);
     const ScanArguments arguments{planes, by, queries, dims, keep};
     clear(found, queries.count, stream);
@@ -95,8 +94,9 @@ void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& qu
         std::clamp<int64_t>(kItems / std::max<int64_t>(1, visits / ListTile::kQueries), 1, kMostSplits);
     const int64_t probed = rows / std::max(1, lists.count) * lists.probe_count;  // by a query, about
     const int64_t step = std::clamp<int64_t>(probed / (kRowsPerKept * keep), 1, kFewestSampled);
+    const int of_probe = power_of_two(kGroups / lists.probe_count / 2 + 1);  // no more than a probe's share
     launch("sample_list_tiles", sample_list_tiles, grid(std::max<int64_t>(1, splits / step)), dim3(ListTile::kThreads),
-           bytes, stream, arguments, plan, lists, halved, chunks, step, found);
+           bytes, stream, arguments, plan, lists, halved, chunks, step, of_probe, found);
     bound_by_minima(found, queries.count, keep, stream);
     launch("collect_list_tiles", collect_list_tiles, grid(splits), dim3(ListTile::kThreads), bytes, stream, arguments,
            plan, lists, halved, chunks, found);

@@ -64,7 +64,7 @@ void name_lists(const Candidate* nearest, int64_t count, int32_t* probes, cudaSt
 
 // Numbers that ordering the visits of lists takes.
 inline int64_t list_numbers(int lists, int queries, int probes) {
-    return 3 * int64_t{lists} + 2 + int64_t{queries} * probes;
+    return 3 * int64_t{lists} + 2 + 2 * int64_t{queries} * probes;
 }
 
 // The `keep` nearest rows of the lists that each query probes. numbers: list_numbers(...) of them. out: (queries,

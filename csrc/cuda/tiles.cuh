@@ -426,9 +426,11 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
         int stage = 0;
         for (int chunk = 0; chunk < chunks; chunk++) {
             stage = tiles.take(chunk);
+            if (first + warp_row >= split.count) continue;  // none of the warp's rows are there
             multiply_chunk<Tile>(sums, shared, tiles.queries_at(stage, chunk) + query_place,
                                  tiles.rows_at(stage) + row_place, Tile::chunk_of(shared.chunks[chunk].type));
         }
+        if (first + warp_row >= split.count) continue;
         const float* terms = tiles.terms_of(stage) + warp_row + lane % 4 * 2;
         const int64_t lane_row = rows.first + split.begin + first + warp_row + lane % 4 * 2;
         if (arguments.by.metric == Metric::cosine)
