@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from adanns import cuda
+from adanns.cuda.engine import FEW_VISITS
 from benchmarks import machine, results
 from benchmarks.cuda_roofline import CASES, DIMS, KEEP, LISTS, PREFIX, RERANK, ROWS, Case
 from benchmarks.table import aligned, number
@@ -157,22 +158,16 @@ class Bench:
         chosen = np.stack([self.host_random.permutation(LISTS)[:probes] for _ in range(queries)]).astype(np.int32)
         probed = self._keep(self.memory.put(chosen))
         numbers = self._new((self.module.list_numbers(LISTS, queries, probes),), np.int32)
-        out, found = self._new((queries, KEEP), np.uint64), self._found(queries, 0)
-        return lambda: self.module.scan_lists(
-            self.planes[1],
-            "cosine",
-            self._at(self.terms),
-            self._some(queries),
-            self._at(offsets),
-            LISTS,
-            self._at(probed),
-            probes,
-            PREFIX,
-            KEEP,
-            self._at(numbers),
-            found,
-            self._at(out),
-        )
+        module, planes, out = self.module, self.planes[1], self._new((queries, KEEP), np.uint64)
+        of_lists = (self._at(offsets), LISTS, self._at(probed), probes)
+        shared = (planes, "cosine", self._at(self.terms), self._some(queries), *of_lists)
+        if queries * probes < FEW_VISITS * LISTS:
+            found = self._found(queries, 0)
+            return lambda: module.scan_lists(*shared, PREFIX, KEEP, self._at(numbers), found, self._at(out))
+        found = self._found(queries, module.list_tile_groups(KEEP))
+        halves = self._new((module.halves_for(planes, PREFIX, queries),), np.uint8)
+        work = (self._at(numbers), self._at(halves))
+        return lambda: module.scan_list_tiles(*shared, ROWS, PREFIX, KEEP, *work, found, self._at(out))
 
     def _rerank(self, queries: int) -> Run:
         rows = self.host_random.integers(0, ROWS, (queries, KEEP)).astype(np.uint64)

@@ -101,7 +101,7 @@ def scan_large_tiles(queries: int, dims: int, element_bytes: int) -> Case:
     tile_queries, tile_rows, warp_scores, chunks = 256, 192, 64 * 64, dims // 32
     flops = 2.0 * ROWS * dims * queries
     stay = chunks <= 3  # queries are copied once
-    per_chunk = (214 if element_bytes == 1 else 173) if stay else 220
+    per_chunk = (214 if element_bytes == 1 else 172) if stay else 218
     copied = ROWS * dims * element_bytes * queries / tile_queries
     copied += 0 if stay else ROWS / tile_rows * queries * dims * 2.0
     shared = ROWS * queries / warp_scores * dims * 2 * (64 + 64) / 128 + copied / 128
@@ -117,18 +117,30 @@ def scan_large_tiles(queries: int, dims: int, element_bytes: int) -> Case:
 
 
 def scan_lists(queries: int, probes: int) -> Case:
-    """The lists that queries probe, int8; a list is read once, however many probe it."""
-    visited = queries * probes * ROWS / LISTS
-    read = min(visited, ROWS) * (PREFIX + 4)
-    items = queries * probes / 4 + min(queries * probes, LISTS) / 2  # up to four queries of a list
-    per_item = ROWS / LISTS / 32 * 780 + 4 * 350  # 32 rows at once; queries are folded
-    per_query = 8 * (2700 + 600)  # a bound for each query, and the nearest of what was found
+    """The lists that queries probe, int8; a list is read once, however many probe it.
+
+    Counts are rounded, of what blocks do before and after they scan too.
+    """
+    visits, list_rows, warps = queries * probes, ROWS / LISTS, 4
+    read = min(visits * list_rows, ROWS) * (PREFIX + 4)
+    operations = {"float32": 2 * visits * list_rows * PREFIX}
+    on_tiles = visits >= 2 * LISTS
+    items = visits / (16 if on_tiles else 1) + (LISTS / 2 if on_tiles else 0)  # queries of a list, taken together
+    if on_tiles:
+        step = min(16.0, max(1.0, probes * list_rows / (8 * KEEP)))
+        per_item = 2 * (437 + 3 * 186) + list_rows / 32 * (363 + 700 / step)
+        per_query = 4 * 250 + 8 * (
+            400 + 800
+        )  # halves; a bound, and the nearest of what was found
+    else:
+        per_item = warps * 350 + list_rows / 32 * 350
+        per_query = 8 * (2700 + 600)
     ours = {"instructions": items * per_item + queries * per_query}
-    return Case(f"scan of {probes} lists, {PREFIX} dims, int8", queries, read, {"float32": 2 * visited * PREFIX}, ours)
+    return Case(f"scan of {probes} lists, {PREFIX} dims, int8", queries, read, operations, ours)
 
 
 def rerank(queries: int) -> Case:
-    """Two stages, float16, whatever rows are near."""
+    """Two stages, float16, whatever rows are near. Counts are rounded."""
     dims = PREFIX * RERANK[0][1] + sum(
         (to - since) * keep for (to, keep), since in zip(RERANK, (PREFIX, RERANK[0][0]), strict=True)
     )

@@ -196,7 +196,7 @@ class Stored:
             dims=dims,
             keep=keep,
             numbers=self.device.address(numbers),
-            found=found_of(module, self.device, count, keep, module.LIST_TILE_GROUPS if tiles else 0, capacity),
+            found=found_of(module, self.device, count, keep, module.list_tile_groups(keep) if tiles else 0, capacity),
             out=self.device.address(out),
             **more,
         )

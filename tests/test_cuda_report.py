@@ -18,7 +18,7 @@ ptxas info    : Used 125 registers, used 1 barriers, 128 bytes cumulative stack 
 ptxas info    : Compiling entry function 'adanns::cuda::(anonymous namespace)::unheard_of(long)' for 'sm_90'
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 32 registers, used 1 barriers
-ptxas info    : Compiling entry function 'void adanns::cuda::(anonymous namespace)::collect_tiles<adanns::cuda::LargeTile>(adanns::cuda::Found)' for 'sm_90'
+ptxas info    : Compiling entry function 'void adanns::cuda::(anonymous namespace)::collect_tiles<adanns::cuda::MediumTile>(adanns::cuda::Found)' for 'sm_90'
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 122 registers, used 1 barriers
 """  # noqa: E501
@@ -34,7 +34,7 @@ def test_registers_and_spills_are_read_from_what_ptxas_prints() -> None:
     )
     assert first.occupancy == 0.25
     assert (second.name, second.registers, second.spilled_bytes, second.occupancy) == ("unheard_of", 32, 0, None)
-    assert (third.name, third.registers, third.occupancy) == ("collect_tiles<LargeTile>", 122, 0.25)
+    assert (third.name, third.registers, third.occupancy) == ("collect_tiles<MediumTile>", 122, 0.25)
 
 
 @pytest.mark.parametrize(

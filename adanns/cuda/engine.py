@@ -206,7 +206,7 @@ class Engine:
         out = memory.empty((len(queries), keep), np.uint64)
         probes = probed.shape[1]
         numbers = memory.empty((module.list_numbers(lists.count, len(queries), probes),), np.int32)
-        found, workspace = self._found(len(queries), keep, module.LIST_TILE_GROUPS if tiles else 0)
+        found, workspace = self._found(len(queries), keep, module.list_tile_groups(keep) if tiles else 0)
         of_lists = (self._at(lists.offsets), lists.count, self._at(probed), probes)
         shared = (planes, self.stored.metric, self._at(terms), self._tuple(queries), *of_lists)
         if tiles:

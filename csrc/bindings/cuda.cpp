@@ -184,7 +184,7 @@ PYBIND11_MODULE(_cuda, module) {
         py::arg("numbers"), py::arg("found"), py::arg("out"), py::arg("stream") = 0,
         py::call_guard<py::gil_scoped_release>());
 
-    module.attr("LIST_TILE_GROUPS") = list_tile_groups();
+    module.def("list_tile_groups", &list_tile_groups, py::arg("keep"));
     module.def(
         "scan_list_tiles",
         [](const Planes& planes, const std::string& metric, Address terms,
@@ -192,9 +192,9 @@ PYBIND11_MODULE(_cuda, module) {
            int probe_count, int64_t rows, int dims, int keep, Address numbers, Address halves, const Found& found,
            Address out, Address stream) {
             check_keep(keep);
-            if (probe_count > list_tile_groups())
+            if (probe_count > found.groups)
                 throw std::invalid_argument(std::to_string(probe_count) + " probes; the device scans up to " +
-                                            std::to_string(list_tile_groups()) + " lists of a query");
+                                            std::to_string(found.groups) + " lists of a query");
             scan_list_tiles(
                 planes, {metric_of(metric), pointer<const float>(terms)}, queries_of(queries),
                 {pointer<const int64_t>(offsets), lists, pointer<const int32_t>(probes), probe_count, probe_count},

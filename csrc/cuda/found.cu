@@ -80,9 +80,18 @@ __global__ void __launch_bounds__(kSelectThreads, kSelectBlocks) select_query(Fo
         if (all[i] <= last) shared.nearest[atomicAdd(shared.taken, 1)] = all[i];
     __syncthreads();
     const int kept = count < keep ? count : keep;
+    out += int64_t{query} * keep;
+    for (int i = kept + thread; i < keep; i += kSelectThreads) out[i] = kNoCandidate;
+    if (kept <= kSelectThreads) {  // no barriers: each finds its own place
+        if (thread >= kept) return;
+        const Candidate own = shared.nearest[thread];
+        int place = 0;
+        for (int i = 0; i < kept; i++) place += shared.nearest[i] < own;  // all differ
+        out[place] = own;
+        return;
+    }
     sort_candidates(shared.nearest, kept, power_of_two(kept));
-    for (int i = thread; i < keep; i += kSelectThreads)
-        out[int64_t{query} * keep + i] = i < kept ? shared.nearest[i] : kNoCandidate;
+    for (int i = thread; i < kept; i += kSelectThreads) out[i] = shared.nearest[i];
 }
 
 __global__ void __launch_bounds__(kSelectThreads) merge_query(Found found, int parts, int keep, Candidate* out) {

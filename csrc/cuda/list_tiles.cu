@@ -8,8 +8,6 @@
 namespace adanns::cuda {
 namespace {
 
-constexpr int kGroups = 2048;  // of a query's sample, the same power of two for each of its probes
-
 // The queries and rows that a block takes.
 struct ListBlock {
     TileShared<ListTile> shared;
@@ -72,12 +70,12 @@ __global__ void __launch_bounds__(ListTile::kThreads, ListTile::kBlocks)
 
 }  // namespace
 
-int list_tile_groups() { return kGroups; }
+// Of a query's sample; each of its probes has the same power of two of them.
+int list_tile_groups(int keep) { return keep <= 128 ? 1024 : 2048; }
 
 void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int64_t rows,
                      int dims, int keep, int32_t* numbers, void* halves, const Found& found, Candidate* out,
                      cudaStream_t stream) {
-    static_assert(kGroups >= kMaxKeep);
     constexpr int64_t kRowsPerKept = 8, kFewestSampled = 16;  // as bound_lists
     constexpr int64_t kItems = 2048, kMostSplits = 16;        // that keep a device busy
     const int64_t visits = int64_t{queries.count} * lists.probe_count;
@@ -94,7 +92,7 @@ void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& qu
         std::clamp<int64_t>(kItems / std::max<int64_t>(1, visits / ListTile::kQueries), 1, kMostSplits);
     const int64_t probed = rows / std::max(1, lists.count) * lists.probe_count;  // by a query, about
     const int64_t step = std::clamp<int64_t>(probed / (kRowsPerKept * keep), 1, kFewestSampled);
-    const int of_probe = power_of_two(kGroups / lists.probe_count / 2 + 1);  // no more than a probe's share
+    const int of_probe = power_of_two(found.groups / lists.probe_count / 2 + 1);  // no more than a probe's share
     launch("sample_list_tiles", sample_list_tiles, grid(std::max<int64_t>(1, splits / step)), dim3(ListTile::kThreads),
            bytes, stream, arguments, plan, lists, halved, chunks, step, of_probe, found);
     bound_by_minima(found, queries.count, keep, stream);

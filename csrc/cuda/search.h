@@ -73,9 +73,9 @@ void scan_lists(const Planes& planes, const KeyTerms& by, const Queries& queries
                 int keep, int32_t* numbers, const Found& found, Candidate* out, cudaStream_t stream);
 
 // The same for many queries, on tensor cores, where lists are probed by several of them each: keys are near, as those
-// of scan_tiles. rows: of all lists. halves: halves_for(...) bytes. found: of capacity_for, and list_tile_groups()
-// groups.
-int list_tile_groups();
+// of scan_tiles. rows: of all lists. halves: halves_for(...) bytes. found: of capacity_for, and list_tile_groups(keep)
+// groups, no fewer than probes.
+int list_tile_groups(int keep);
 void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int64_t rows,
                      int dims, int keep, int32_t* numbers, void* halves, const Found& found, Candidate* out,
                      cudaStream_t stream);

@@ -7,7 +7,7 @@
 namespace adanns::cuda {
 namespace {
 
-constexpr int kHalvingThreads = 256;
+constexpr int kHalvingThreads = 128;
 
 // One block per query, those that fill up the last tile too.
 __global__ void __launch_bounds__(kHalvingThreads)

@@ -420,17 +420,19 @@ __device__ void visit_tiles(const ScanArguments& arguments, const HalfQueries& q
     const int query_place = opaque(Tile::place(warp_query + query_row_of_lane(lane), query_part_of_lane(lane)));
     const int row_place = opaque(Tile::place(warp_row + vector_row_of_lane(lane), vector_part_of_lane(lane)));
     Tiles<Tile> tiles(queries, arguments.by.terms, rows, chunks, shared, split);
+    // Has a warp none of the last tile's rows? Of all rows that is seldom, and asked for nothing.
+    const auto idle = [&](int first) { return Tile::kGathered && first + warp_row >= split.count; };
 
     for (int first = 0; first < split.count; first += Tile::kRows) {
         float sums[Tile::kQueryMatrices][kVectorMatrices][kHeldSums] = {};
         int stage = 0;
         for (int chunk = 0; chunk < chunks; chunk++) {
             stage = tiles.take(chunk);
-            if (first + warp_row >= split.count) continue;  // none of the warp's rows are there
+            if (idle(first)) continue;
             multiply_chunk<Tile>(sums, shared, tiles.queries_at(stage, chunk) + query_place,
                                  tiles.rows_at(stage) + row_place, Tile::chunk_of(shared.chunks[chunk].type));
         }
-        if (first + warp_row >= split.count) continue;
+        if (idle(first)) continue;
         const float* terms = tiles.terms_of(stage) + warp_row + lane % 4 * 2;
         const int64_t lane_row = rows.first + split.begin + first + warp_row + lane % 4 * 2;
         if (arguments.by.metric == Metric::cosine)
