@@ -43,6 +43,10 @@ FOUND = {
     "partial_mask": "kernels name whole warps only",
     "more_shared_than_launched": "shared arrays need 272 bytes, the launch gave 256",
     "threads_disagree_on_an_array": "threads disagree on the size of a shared array",
+    "matrices_at_misaligned_rows": "misaligned vector: its address is no multiple of 16",
+    "matrices_of_rows_that_others_write": "(race|uninitialised): reads shared memory",
+    "product_in_a_branch": "divergence",
+    "more_zeros_than_bytes": "more zeros than bytes",
 }
 
 

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "cuda/device.h"
+#include "cuda/matrices.cuh"
 
 using namespace adanns::cuda;
 
@@ -189,6 +189,47 @@ KERNEL(threads_disagree_on_an_array) {
     out[out_index()] = 1;
 }
 
+constexpr int kRowFloats = 4;  // of a matrix of 8 x 8 halves
+
+// Lane i's row of four matrices of ones.
+__device__ float* row_of_ones() {
+    float* row = shared_floats(kThreads * kRowFloats) + threadIdx.x * kRowFloats;
+    for (int i = 0; i < kRowFloats; i++) row[i] = __uint_as_float(0x3c003c00u);
+    return row;
+}
+
+KERNEL(matrices_at_misaligned_rows) {
+    const float* row = row_of_ones();
+    __syncthreads();
+    uint32_t loaded[4];
+    load_matrices(loaded, reinterpret_cast<const __half*>(row + (kBug && threadIdx.x < 63 ? 1 : 0)));
+    out[out_index()] = loaded[3] == 0x3c003c00u ? 1 : 0;
+}
+
+KERNEL(matrices_of_rows_that_others_write) {
+    const float* row = row_of_ones();
+    if (!kBug) __syncthreads();
+    const int other = threadIdx.x % 2 == 0 ? 1 : -1;
+    uint32_t loaded[4];
+    load_matrices(loaded, reinterpret_cast<const __half*>(row + other * kRowFloats));
+    out[out_index()] = loaded[0] == 0x3c003c00u ? 1 : 0;
+}
+
+KERNEL(product_in_a_branch) {
+    const uint32_t ones[4] = {0x3c003c00u, 0x3c003c00u, 0x3c003c00u, 0x3c003c00u};
+    float sums[kHeldSums] = {1, 1, 1, 1};
+    if (!kBug || threadIdx.x % 32 < 31) multiply(sums, ones, ones[0], ones[1]);
+    out[out_index()] = sums[2] == 17 ? 1 : 0;
+}
+
+KERNEL(more_zeros_than_bytes) {
+    float* shared = shared_floats(kThreads);
+    __pipeline_memcpy_async(shared + threadIdx.x, in + threadIdx.x, sizeof(float), sizeof(float) * (kBug ? 2 : 1));
+    __pipeline_commit();
+    __pipeline_wait_prior(0);
+    out[out_index()] = 1 + shared[threadIdx.x];
+}
+
 struct Case {
     const char* name;
     void (*correct)(const float*, float*, int*);
@@ -225,6 +266,10 @@ const Case kCases[] = {
     CASE(partial_mask, 0),
     CASE(more_shared_than_launched, kThreads),
     CASE(threads_disagree_on_an_array, kThreads),
+    CASE(matrices_at_misaligned_rows, kThreads* kRowFloats),
+    CASE(matrices_of_rows_that_others_write, kThreads* kRowFloats),
+    CASE(product_in_a_branch, 0),
+    CASE(more_zeros_than_bytes, kThreads),
 };
 
 }  // namespace
