@@ -162,6 +162,16 @@ def test_what_a_filter_lets_through_is_put_on_the_device_once(
     assert (copied.search(vectors[1][:2], 5).ids % 2 == 1).any()
 
 
+@pytest.mark.parametrize(("name", "arguments"), [("exact half", {}), ("ivf planes", {"probes": 10, "rerank": []})])
+def test_more_are_found_than_a_rounded_scan_could_choose(
+    vectors: tuple[Array, Array], name: str, arguments: dict[str, Any]
+) -> None:
+    index = INDICES[name]("l2").build(vectors[0])
+    result, found = (each.search(vectors[1], 500, **arguments) for each in (index, index.to("cuda")))
+    np.testing.assert_array_equal(found.counts, result.counts)
+    assert_near(found, result)
+
+
 @pytest.mark.parametrize("dims", [8, 16, 64])
 def test_any_prefix_is_searched(vectors: tuple[Array, Array], dims: int) -> None:
     for name, argument in (("exact half", "dims"), ("ivf", "scan_dims")):
@@ -213,8 +223,8 @@ def test_what_a_gpu_cannot_do_is_said(vectors: tuple[Array, Array], tmp_path: Pa
         copied.remove(3)
     with pytest.raises(ValueError, match="row 2 holds NaN or infinity"):
         copied.search(np.where(np.arange(QUERIES)[:, None] == 2, np.nan, vectors[1]).astype(np.float32), 5)
-    with pytest.raises(ValueError, match=r"shortlist of 1032 candidates; a GPU keeps up to 1024"):
-        INDICES["exact half"]("l2").build(vectors[0]).to("cuda").search(vectors[1], 500)
+    with pytest.raises(ValueError, match=r"shortlist of 2000 candidates; a GPU keeps up to 1024"):
+        INDICES["ivf"]("l2").build(vectors[0]).to("cuda").search(vectors[1], 500)
     with pytest.raises(ValueError, match="device='tpu'; choose 'cpu' or 'cuda'"):
         index.to("tpu")
     copied.save(tmp_path / "index")

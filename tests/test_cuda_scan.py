@@ -96,6 +96,14 @@ def test_a_block_that_takes_tile_after_tile_equals_twin(
     cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, metric, dims - 1), 10)
 
 
+def test_many_queries_of_the_longest_vectors_equal_twin(loaded: Loaded, device: AnyDevice) -> None:
+    rng = np.random.default_rng(15)
+    rows, queries = small_integers(rng, (20, 4800)), small_integers(rng, (130, 4800))
+    stored = Stored.of(loaded[0], device, rows, {4800: "float32"})  # too long for tiles of the largest size
+    found = stored.scan_all(queries, "ip", 4800, keep=5, tiles=True)
+    cuda.assert_equals_twin(found, cuda.keys(stored.values, queries, "ip", 4800), 5)
+
+
 @pytest.mark.parametrize(("count", "dims"), [(20, 40), (130, 40), (130, 132)])
 def test_tiles_find_what_is_within_the_bound_of_a_sample(
     loaded: Loaded, device: AnyDevice, count: int, dims: int

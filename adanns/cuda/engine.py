@@ -114,9 +114,12 @@ class Engine:
         if lists is not None and 0 < probes < lists.count:
             probed = self._route(routing, probes, routing_dims)
         on_tiles = scan != "tables" and self._fits_tiles(scan, scan_dims, len(queries), probed)
-        rounded = scan == "code" or on_tiles
-        if rounded and not stages:
-            stages = remeasured(scan_dims, k)
+        if not stages and (scan == "code" or on_tiles):
+            again = remeasured(scan_dims, k)
+            if scan == "planes" and again[0][1] > self._module.MAX_KEEP:
+                on_tiles = False  # floats choose as exactly as they measure
+            else:
+                stages = again
         if not stored.has_planes:
             stages = ()  # tables are floats here: what they say is final
         plan = planned(stages, scan_dims, exact=scan == "planes" and not on_tiles, at_once=scan != "code")

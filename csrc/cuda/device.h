@@ -53,6 +53,7 @@ __device__ __forceinline__ T opaque(T value) {
 }
 
 constexpr std::size_t kSharedAlignment = 32;
+constexpr std::size_t kMostShared = 99 << 10;  // of a block on every architecture that we build for
 
 __device__ __forceinline__ void store16(void* address, const uint4& bits) {
 #ifdef ADANNS_CUDA_EMULATED

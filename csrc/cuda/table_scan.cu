@@ -214,7 +214,6 @@ TableArguments of_segments(int bits, int segments, int keep) {
 }  // namespace
 
 int most_segments(int bits, int keep) {
-    constexpr std::size_t kMostShared = 99 << 10;  // of a block, on the smallest device
     const auto bytes = [&](int segments) {
         return shared_size<TableAgainShared>(keep, of_segments(bits, segments, keep).table_floats());
     };

@@ -76,11 +76,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     });
 }
 
-// visit(tile) with the tile that suits so many queries.
+// visit(tile) with the tile that suits so many queries, and whose chunks of so many dims find room to be listed.
 template <class Visit>
-auto with_tile(int queries, Visit visit) {
+auto with_tile(const Planes& planes, int dims, int queries, Visit visit) {
     if (queries <= SmallTile::kQueries) return visit(SmallTile{});
-    if (queries <= MediumTile::kQueries) return visit(MediumTile{});
+    const std::size_t large = shared_size<TileShared<LargeTile>>(chunks_of<LargeTile>(planes, dims));
+    if (queries <= MediumTile::kQueries || large > kMostShared) return visit(MediumTile{});
     return visit(LargeTile{});
 }
 
@@ -121,7 +122,7 @@ bool fits_tensor_cores(const Planes& planes, int dims) {
 }
 
 int64_t halves_for(const Planes& planes, int dims, int queries) {
-    const int padded = with_tile(queries, [&](auto tile) { return filled_up<decltype(tile)>(queries); });
+    const int padded = with_tile(planes, dims, queries, [&](auto tile) { return filled_up<decltype(tile)>(queries); });
     return int64_t{padded} * (folded_size(planes, 0, dims) * int64_t{sizeof(__half)} + 2 * int64_t{sizeof(float)});
 }
 
@@ -142,7 +143,7 @@ HalfQueries halve(const Planes& planes, const Queries& queries, int dims, int pa
 void scan_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, int64_t rows, int dims, int keep,
                 int multiprocessors, void* halves, const Found& found, Candidate* out, cudaStream_t stream) {
     clear(found, queries.count, stream);
-    with_tile(queries.count, [&](auto tile) {
+    with_tile(planes, dims, queries.count, [&](auto tile) {
         scan_with<decltype(tile)>(planes, by, queries, rows, dims, keep, multiprocessors, halves, found, stream);
     });
     select_nearest(found, queries.count, keep, out, stream);

@@ -67,8 +67,8 @@ struct Tile {
 
 struct SmallTile : Tile<16, 256, 1, 256, 2, 64, 2> {};
 struct MediumTile : Tile<128, 128, 2, 256, 2, 64, 2> {};
-// For vectors so long that copies to shared memory, and products from it, bound MediumTile: per product it copies two
-// thirds as much from the second-level cache, and its warps read two thirds as much from shared memory.
+// Per product it copies little more than half of what MediumTile copies from the second-level cache, and its warps read
+// two thirds as much from shared memory.
 struct LargeTile : Tile<256, 192, 4, 384, 1, 32, 3> {};
 // For the queries that probe a list.
 struct ListTile : Tile<16, 128, 1, 128, 6, 64, 2> {
