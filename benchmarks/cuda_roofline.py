@@ -129,9 +129,7 @@ def scan_lists(queries: int, probes: int) -> Case:
     if on_tiles:
         step = min(16.0, max(1.0, probes * list_rows / (8 * KEEP)))
         per_item = 2 * (437 + 3 * 186) + list_rows / 32 * (363 + 700 / step)
-        per_query = 4 * 250 + 8 * (
-            400 + 800
-        )  # halves; a bound, and the nearest of what was found
+        per_query = 4 * 250 + 8 * (400 + 800)  # halves; a bound, and the nearest of what was found
     else:
         per_item = warps * 350 + list_rows / 32 * 350
         per_query = 8 * (2700 + 600)
