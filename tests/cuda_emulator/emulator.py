@@ -109,6 +109,10 @@ class Device:
         """Where an array is that kernels may only read: itself, not a copy."""
         return self.address(self._give(array, writable=False, initialised=True))
 
+    def lend_writable(self, array: NDArray[Any]) -> int:
+        """The same, for kernels that write it too."""
+        return self.address(self._give(array, writable=True, initialised=True))
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Memory that kernels must write before they read it."""
         array = np.full(shape, 0xAB, np.uint8) if np.dtype(dtype) == np.uint8 else np.empty(shape, dtype)
