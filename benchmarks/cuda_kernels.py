@@ -6,7 +6,6 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -33,8 +32,7 @@ def run(options: argparse.Namespace) -> int:
     rows = []
     for case in CASES:
         milliseconds = timed(bench.cupy, bench.work(case), options.rounds)
-        estimates = {"floor_us": case.floor_us, "estimate_us": case.estimate_us}
-        rows.append({**asdict(case), **estimates, "us": 1e3 * milliseconds})
+        rows.append({**case.record(), "us": 1e3 * milliseconds})
     print(text := report(rows, copied))
     folder = options.output or machine.results_folder("cuda-kernels", "cuda")
     folder.mkdir(parents=True, exist_ok=True)

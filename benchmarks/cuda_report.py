@@ -113,10 +113,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.output or machine.results_folder("cuda-report")
     folder.mkdir(parents=True, exist_ok=True)
     content = {**results.heading("cuda-report", nvcc=version), "kernels": [asdict(kernel) for kernel in kernels]}
-    content["roofline"] = [
-        {**asdict(case), "floor_us": case.floor_us, "estimate_us": case.estimate_us, "bound_by": case.bound_by}
-        for case in CASES
-    ]
+    content["roofline"] = [case.record() for case in CASES]
     results.write_content(content, folder / "results.json")
     (folder / "table.txt").write_text(text + "\n")
     print("\nWritten:", folder / "results.json", folder / "table.txt", sep="\n  ")

@@ -7,7 +7,10 @@ hidden behind it; neither knows of launches and latencies, which is all that a s
 measured.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from adanns.cuda.engine import FEW_VISITS
 
 ROWS, DIMS, LISTS = 1_281_167, 2048, 4096  # ImageNet-1K's, and the lists of a speedup run
 KEEP, RERANK = 100, ((256, 100), (2048, 20))
@@ -24,8 +27,14 @@ SHARED = MULTIPROCESSORS * CLOCK  # accesses of 128 bytes, all banks once
 SAMPLED = 1 + 1 / 16  # what bounds the rest is scanned twice
 Amounts = dict[str, float]
 
-RATES = {"float32": FLOAT32, "tensor": TENSOR, "mma.sync": MMA_SYNC, "level 2": LEVEL2, "shared": SHARED}
-RATES["instructions"] = INSTRUCTIONS
+RATES = {
+    "float32": FLOAT32,
+    "tensor": TENSOR,
+    "mma.sync": MMA_SYNC,
+    "level 2": LEVEL2,
+    "shared": SHARED,
+    "instructions": INSTRUCTIONS,
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Case:
     queries: int
     bytes: float
     operations: Amounts
-    ours: Amounts = field(default_factory=dict)
+    ours: Amounts
     scanned: float = 1.0
 
     @property
@@ -73,47 +82,46 @@ class Case:
         own = {unit: 1e6 * count / RATES[unit] for unit, count in self.ours.items()}
         return {"memory": self.scanned * self.memory_us, **own}
 
+    def record(self) -> dict[str, Any]:
+        """What results keep of it."""
+        derived = {"floor_us": self.floor_us, "estimate_us": self.estimate_us, "bound_by": self.bound_by}
+        return {**asdict(self), **derived}
+
+
+def scan_all(queries: int, dims: int, element_bytes: int, ours: Amounts) -> Case:
+    """All rows at a prefix, each read once and a sample before; ours: without the sample."""
+    name = f"scan of all rows, {dims} dims, {'float16' if element_bytes == 2 else 'int8'}"
+    operations = {"float32" if queries == 1 else "tensor": 2.0 * ROWS * dims * queries}
+    with_sample = {unit: SAMPLED * count for unit, count in ours.items()}
+    return Case(name, queries, ROWS * (dims * element_bytes + 4.0), operations, with_sample, SAMPLED)
+
 
 # Instructions are counted in the machine code for sm_90 (nvcc 13.0), along the path where nothing is found.
 def scan_rows(dims: int) -> Case:
     """All rows for one query, float16: a warp takes 32 rows, 64 elements at once."""
-    per_warp = 150 + 135 * dims / 64
-    return Case(
-        f"scan of all rows, {dims} dims, float16",
-        1,
-        ROWS * (dims * 2.0 + 4),
-        {"float32": 2.0 * ROWS * dims},
-        {"instructions": SAMPLED * ROWS / 32 * per_warp},
-        SAMPLED,
-    )
+    return scan_all(1, dims, 2, {"instructions": ROWS / 32 * (150 + 135 * dims / 64)})
 
 
 def scan_small_tiles(queries: int, dims: int) -> Case:
     """All rows for 16 queries, float16; a warp takes 32 rows."""
-    flops = 2.0 * ROWS * dims * queries
-    ours = {"mma.sync": SAMPLED * flops, "instructions": SAMPLED * ROWS / 32 * 275 * dims / 64}
-    name = f"scan of all rows, {dims} dims, float16"
-    return Case(name, queries, ROWS * (dims * 2.0 + 4), {"tensor": flops}, ours, SAMPLED)
+    ours = {"mma.sync": 2.0 * ROWS * dims * queries, "instructions": ROWS / 32 * 275 * dims / 64}
+    return scan_all(queries, dims, 2, ours)
 
 
 def scan_large_tiles(queries: int, dims: int, element_bytes: int) -> Case:
     """All rows for many queries: tiles of 256 by 192, a warp 64 by 64 of them; chunks of 32 elements."""
     tile_queries, tile_rows, warp_scores, chunks = 256, 192, 64 * 64, dims // 32
-    flops = 2.0 * ROWS * dims * queries
     stay = chunks <= 3  # queries are copied once
     per_chunk = (214 if element_bytes == 1 else 172) if stay else 218
     copied = ROWS * dims * element_bytes * queries / tile_queries
     copied += 0 if stay else ROWS / tile_rows * queries * dims * 2.0
-    shared = ROWS * queries / warp_scores * dims * 2 * (64 + 64) / 128 + copied / 128
     ours = {
-        "mma.sync": SAMPLED * flops,
-        "level 2": SAMPLED * copied,
-        "shared": SAMPLED * shared,
-        "instructions": SAMPLED * ROWS * queries / warp_scores * (475 + chunks * per_chunk),
+        "mma.sync": 2.0 * ROWS * dims * queries,
+        "level 2": copied,
+        "shared": ROWS * queries / warp_scores * dims * 2 * (64 + 64) / 128 + copied / 128,
+        "instructions": ROWS * queries / warp_scores * (475 + chunks * per_chunk),
     }
-    kind = "float16" if element_bytes == 2 else "int8"
-    name = f"scan of all rows, {dims} dims, {kind}"
-    return Case(name, queries, ROWS * (dims * element_bytes + 4.0), {"tensor": flops}, ours, SAMPLED)
+    return scan_all(queries, dims, element_bytes, ours)
 
 
 def scan_lists(queries: int, probes: int) -> Case:
@@ -121,17 +129,17 @@ def scan_lists(queries: int, probes: int) -> Case:
 
     Counts are rounded, of what blocks do before and after they scan too.
     """
-    visits, list_rows, warps = queries * probes, ROWS / LISTS, 4
+    visits, list_rows = queries * probes, ROWS / LISTS
     read = min(visits * list_rows, ROWS) * (PREFIX + 4)
     operations = {"float32": 2 * visits * list_rows * PREFIX}
-    on_tiles = visits >= 2 * LISTS
-    items = visits / (16 if on_tiles else 1) + (LISTS / 2 if on_tiles else 0)  # queries of a list, taken together
-    if on_tiles:
+    if visits >= FEW_VISITS * LISTS:
+        items = visits / 16 + LISTS / 2  # queries of a list, taken together
         step = min(16.0, max(1.0, probes * list_rows / (8 * KEEP)))
         per_item = 2 * (437 + 3 * 186) + list_rows / 32 * (363 + 700 / step)
         per_query = 4 * 250 + 8 * (400 + 800)  # halves; a bound, and the nearest of what was found
     else:
-        per_item = warps * 350 + list_rows / 32 * 350
+        items = visits
+        per_item = 4 * 350 + list_rows / 32 * 350
         per_query = 8 * (2700 + 600)
     ours = {"instructions": items * per_item + queries * per_query}
     return Case(f"scan of {probes} lists, {PREFIX} dims, int8", queries, read, operations, ours)

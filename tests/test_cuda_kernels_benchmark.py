@@ -43,11 +43,7 @@ def test_stage_runs(bench: cuda_kernels.Bench, case: Case) -> None:
 
 
 def test_report_has_a_line_per_stage() -> None:
-    rows = [
-        {**dataclasses.asdict(case), "floor_us": case.floor_us, "estimate_us": case.estimate_us, "us": 1e3}
-        for case in CASES
-    ]
-    lines = cuda_kernels.report(rows, 2900.0).split("\n")
+    lines = cuda_kernels.report([{**case.record(), "us": 1e3} for case in CASES], 2900.0).split("\n")
     assert [line.split("  ")[0] for line in lines[1 : len(CASES) + 1]] == [case.name for case in CASES]
     assert lines[-1].endswith("2,900 GB/s, read and written.")
 

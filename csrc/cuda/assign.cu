@@ -77,7 +77,7 @@ void assign(const Queries& rows, int dims, const float* centroids, int clusters,
     launch("nearest_centroids", nearest_centroids, dim3(static_cast<unsigned>(padded / Rows::kQueries)),
            dim3(Rows::kThreads), memory.taken(), stream, arguments, half_rows, TiledRows{clusters, 1, 0}, chunks,
            nearest);
-    const auto blocks = static_cast<unsigned>((int64_t{rows.count} * kWarp + kAssignThreads - 1) / kAssignThreads);
+    const auto blocks = static_cast<unsigned>(divide_up(int64_t{rows.count} * kWarp, kAssignThreads));
     launch("add_rows", add_rows, dim3(blocks), dim3(kAssignThreads), 0, stream, rows, dims, centroids, nearest,
            sum_scale, out);
 }

@@ -27,7 +27,7 @@ namespace adanns::cuda {
 constexpr int kWarp = 32;
 constexpr unsigned kWholeWarp = 0xffffffffu;
 // kBytes, 16 or 8, at an address that is a multiple of them; zeros behind eight.
-template <int kBytes = kLoadBytes>
+template <int kBytes>
 __device__ __forceinline__ uint4 load(const void* address) {
     static_assert(kBytes == kLoadBytes || kBytes == kLoadBytes / 2);
 #ifdef ADANNS_CUDA_EMULATED

@@ -66,8 +66,6 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
                                           static_cast<int64_t>(blockIdx.x) * arguments.keep);
 }
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 int capacity_for(int keep) { return keep <= 16 ? 2048 : keep <= 64 ? 4096 : 8192; }

@@ -118,7 +118,7 @@ dim3 of_queries(int queries) { return dim3(static_cast<unsigned>(queries)); }
 
 void clear(const Found& found, int queries, cudaStream_t stream) {
     const int64_t cleared = int64_t{queries} * (found.groups > 0 ? found.groups : 1);
-    launch("clear_found", clear_found, dim3(static_cast<unsigned>((cleared + kSelectThreads - 1) / kSelectThreads)),
+    launch("clear_found", clear_found, dim3(static_cast<unsigned>(divide_up(cleared, kSelectThreads))),
            dim3(kSelectThreads), 0, stream, found, queries);
 }
 

@@ -17,14 +17,14 @@ __global__ void count_visits(ListPlan plan, const int32_t* probes, int64_t count
 }
 
 // One block: where each list's visits and items begin.
-__global__ void __launch_bounds__(kPlanThreads) place_lists(ListPlan plan, int lists, int tile) {
+__global__ void __launch_bounds__(kPlanThreads) place_lists(ListPlan plan, int lists, int most_visits) {
     SharedMemory memory = SharedMemory::of_block();
     int* sums = memory.take<int>(kPlanThreads / kWarp);
     int visits = 0, items = 0;
     for (int first = 0; first < lists; first += kPlanThreads) {
         const int list = first + static_cast<int>(threadIdx.x);
         const int count = list < lists ? plan.filled[list] : 0;
-        const Sums visit = sums_of(count, sums), item = sums_of((count + tile - 1) / tile, sums);
+        const Sums visit = sums_of(count, sums), item = sums_of((count + most_visits - 1) / most_visits, sums);
         if (list < lists) {
             plan.first_visit[list] = visits + visit.before;
             plan.first_item[list] = items + item.before;
@@ -54,6 +54,8 @@ __global__ void name_list(const Candidate* nearest, int64_t count, int32_t* prob
     if (i < count) probes[i] = nearest[i] == kNoCandidate ? -1 : static_cast<int32_t>(row_of(nearest[i]));
 }
 
+unsigned blocks_of(int64_t count) { return static_cast<unsigned>(divide_up(count, kThreads)); }
+
 std::size_t shared_plan_bytes() {
     SharedMemory memory = SharedMemory::none();
     memory.take<int>(kPlanThreads / kWarp);
@@ -63,12 +65,12 @@ std::size_t shared_plan_bytes() {
 }  // namespace
 
 void name_lists(const Candidate* nearest, int64_t count, int32_t* probes, cudaStream_t stream) {
-    launch("name_list", name_list, dim3(blocks_of(count, kThreads)), dim3(kThreads), 0, stream, nearest, count, probes);
+    launch("name_list", name_list, dim3(blocks_of(count)), dim3(kThreads), 0, stream, nearest, count, probes);
 }
 
 void plan_visits(const ListPlan& plan, const Lists& lists, int queries, int most_visits, cudaStream_t stream) {
     const int64_t visits = int64_t{queries} * lists.probe_count;
-    const dim3 small(kThreads), by_list(blocks_of(lists.count, kThreads)), by_visit(blocks_of(visits, kThreads));
+    const dim3 small(kThreads), by_list(blocks_of(lists.count)), by_visit(blocks_of(visits));
     launch("clear_counts", clear_counts, by_list, small, 0, stream, plan, lists.count);
     launch("count_visits", count_visits, by_visit, small, 0, stream, plan, lists.probes, visits);
     launch("place_lists", place_lists, dim3(1), dim3(kPlanThreads), shared_plan_bytes(), stream, plan, lists.count,

@@ -7,7 +7,7 @@
 namespace adanns::cuda {
 
 // Visits, (queries, probes) numbers, in the order of lists; of list l from first_visit[l] on, in items of up to
-// `tile` visits from first_item[l] on.
+// `most_visits` from first_item[l] on.
 struct ListPlan {
     int32_t* first_visit;  // lists + 1
     int32_t* first_item;   // lists + 1
@@ -38,12 +38,18 @@ struct ListItem {
     }
 };
 
+// Every so many of `probed` rows make a sample: so many that what is within its bound is a few times `keep`, but one in
+// sixteen at least.
+inline __host__ __device__ int64_t sample_step(int64_t probed, int keep) {
+    constexpr int64_t kRowsPerKept = 8, kFewestSampled = 16;
+    const int64_t step = probed / (kRowsPerKept * keep);
+    return step < 1 ? 1 : step > kFewestSampled ? kFewestSampled : step;
+}
+
 // Items there can be: a list's visits fill whole ones but for the last.
 inline int64_t most_items(int64_t visits, const Lists& lists, int most_visits) {
     return visits / most_visits + (visits < lists.count ? visits : lists.count);
 }
-
-inline unsigned blocks_of(int64_t count, int threads) { return static_cast<unsigned>((count + threads - 1) / threads); }
 
 // Launches of list_plan.cu.
 void plan_visits(const ListPlan& plan, const Lists& lists, int queries, int most_visits, cudaStream_t stream);

@@ -10,8 +10,7 @@ static_assert(kScanThreads == RankShared::kBins);
 constexpr int kListThreads = 128, kListBlocks = 4;  // a list has some hundred rows
 constexpr int64_t kManyVisits = 512;
 constexpr unsigned kListSplits = 4;
-// Of the rows that a query probes, one in kFewestSampled at least bounds the others, and at most kMostSamples.
-constexpr int kMostSamples = 8192, kRowsPerKept = 8, kFewestSampled = 16;
+constexpr int kMostSamples = 8192;  // of the rows that a query probes
 
 struct SampleShared {
     ScanShared scan;
@@ -46,9 +45,7 @@ __global__ void __launch_bounds__(kScanThreads, kScanBlocks)
         own += static_cast<int>(rows.end - rows.begin);
     }
     const int64_t total = sums_of(own, shared.rank.sums).all;
-    // As many as make what is within the bound a few times `keep`, but of each list the first group.
-    int64_t fraction = total / (kRowsPerKept * int64_t{arguments.keep});
-    fraction = fraction < 1 ? 1 : fraction > kFewestSampled ? kFewestSampled : fraction;
+    int64_t fraction = sample_step(total, arguments.keep);  // but of each list the first group
     while (total / fraction + int64_t{kSharedRows} * lists.probe_count > kMostSamples && fraction < total)
         fraction *= 2;
     for (int probe = thread / kWarp; probe < lists.probe_count; probe += kScanThreads / kWarp) {

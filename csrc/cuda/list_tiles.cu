@@ -20,8 +20,8 @@ struct ListBlock {
                          const HalfQueries& queries, int chunks, int64_t step, const float* bounds)
         : shared(memory, chunks),
           of_list(plan, lists, static_cast<int>(blockIdx.x), ListTile::kQueries),
-          rows{(of_list.end - of_list.begin + step - 1) / step, step, of_list.begin},
-          split(rows, (rows.count + gridDim.y - 1) / gridDim.y) {
+          rows{divide_up(of_list.end - of_list.begin, step), step, of_list.begin},
+          split(rows, divide_up(rows.count, gridDim.y)) {
         if (split.count <= 0) return;
         const int thread = static_cast<int>(threadIdx.x);
         if (thread < ListTile::kQueries) shared.numbers[thread] = visit_of(plan, thread) / lists.probe_count;
@@ -76,8 +76,7 @@ int list_tile_groups(int keep) { return keep <= 128 ? 1024 : 2048; }
 void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& queries, const Lists& lists, int64_t rows,
                      int dims, int keep, int32_t* numbers, void* halves, const Found& found, Candidate* out,
                      cudaStream_t stream) {
-    constexpr int64_t kRowsPerKept = 8, kFewestSampled = 16;  // as bound_lists
-    constexpr int64_t kItems = 2048, kMostSplits = 16;        // that keep a device busy
+    constexpr int64_t kItems = 2048, kMostSplits = 16;  // that keep a device busy
     const int64_t visits = int64_t{queries.count} * lists.probe_count;
     const ListPlan plan(numbers, lists.count, visits);
     const int chunks = chunks_of<ListTile>(planes, dims);
@@ -91,7 +90,7 @@ void scan_list_tiles(const Planes& planes, const KeyTerms& by, const Queries& qu
     const int64_t splits =
         std::clamp<int64_t>(kItems / std::max<int64_t>(1, visits / ListTile::kQueries), 1, kMostSplits);
     const int64_t probed = rows / std::max(1, lists.count) * lists.probe_count;  // by a query, about
-    const int64_t step = std::clamp<int64_t>(probed / (kRowsPerKept * keep), 1, kFewestSampled);
+    const int64_t step = sample_step(probed, keep);
     const int of_probe = power_of_two(found.groups / lists.probe_count / 2 + 1);  // no more than a probe's share
     launch("sample_list_tiles", sample_list_tiles, grid(std::max<int64_t>(1, splits / step)), dim3(ListTile::kThreads),
            bytes, stream, arguments, plan, lists, halved, chunks, step, of_probe, found);

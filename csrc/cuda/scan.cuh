@@ -51,7 +51,7 @@ struct QueryTile {
 struct RowGroups {
     int64_t begin, end, spacing;
 
-    __host__ __device__ int64_t count() const { return (end - begin + spacing - 1) / spacing; }
+    __host__ __device__ int64_t count() const { return divide_up(end - begin, spacing); }
 };
 
 // Of lane i's eight sums, sum r is a part of row r's: leaves in lane i the whole sum of row i % 8, as sums[0].
@@ -71,7 +71,7 @@ __device__ __forceinline__ void add_crosswise(float (&sums)[kSharedRows][kQuerie
 }
 
 // sums[r][q] += this lane's part of row r of eight . query q, over one plane: kBytes at once of each row, eight lanes
-// side by side. `row`: the first row's first byte, `left`: the last of the rows that there are.
+// side by side. `row`: the first row's first element, `left`: the last of the rows that there are.
 template <class T, int kBytes, int kQueries>
 __device__ __forceinline__ void add_plane(const T* row, int64_t stride, int elements, int left, const float* folded,
                                           int folded_dims, float (&sums)[kSharedRows][kQueries]) {

@@ -10,6 +10,8 @@
 
 namespace adanns::cuda {
 
+inline __host__ __device__ constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 constexpr int kMaxKeep = 1024;  // candidates of a shortlist
 constexpr int kMaxStages = 8;   // of a rerank
 

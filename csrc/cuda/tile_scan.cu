@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     const Split split(rows, split_rows);
     if (split.count <= 0) return;
     SharedMemory memory = SharedMemory::of_block();
-    const TileShared<Tile> shared = prepare_tile_of_block<Tile>(memory, arguments, queries, rows, chunks, found.bounds);
+    const TileShared<Tile> shared = prepare_tile_of_block<Tile>(memory, arguments, queries, rows, chunks);
     const int count = arguments.queries.count;
     visit_tiles<Tile>(arguments, queries, rows, chunks, split, shared, [&](int, int query, const LaneKeys& keys) {
         const int64_t number = shared.number_of(query);
@@ -95,16 +95,16 @@ void scan_with(const Planes& planes, const KeyTerms& by, const Queries& queries,
     const std::size_t bytes = shared_size<TileShared<Tile>>(chunks);
     const int64_t tiles = padded / Tile::kQueries;
     const auto run = [&](const char* name, auto kernel, const TiledRows& tiled) {
-        const int64_t row_tiles = (tiled.count + Tile::kRows - 1) / Tile::kRows;
+        const int64_t row_tiles = divide_up(tiled.count, Tile::kRows);
         const int64_t blocks = kRunsEach * Tile::kBlocks * multiprocessors;
-        const int64_t splits = std::min((blocks + tiles - 1) / tiles, row_tiles);
-        const int64_t split_tiles = (row_tiles + splits - 1) / std::max<int64_t>(1, splits);
+        const int64_t splits = std::min(divide_up(blocks, tiles), row_tiles);
+        const int64_t split_tiles = divide_up(row_tiles, std::max<int64_t>(1, splits));
         launch(name, kernel, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(std::max<int64_t>(1, splits))),
                dim3(Tile::kThreads), bytes, stream, arguments, halved, tiled, chunks, split_tiles * Tile::kRows, found);
     };
     if (const Sample sample = sample_for(rows, keep); sample.groups > 0) {
         const int64_t step = sample.spacing / kSharedRows;
-        run("sample_tiles", sample_tiles<Tile>, {(rows + step - 1) / step, step, 0});
+        run("sample_tiles", sample_tiles<Tile>, {divide_up(rows, step), step, 0});
         bound_by_minima(found, queries.count, keep, stream);
     }
     run("collect_tiles", collect_tiles<Tile>, {rows, 1, 0});
